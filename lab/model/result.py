@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Outcomes: of a scenario on one kernel, of a kernel, of a whole validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.model.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioOutcome:
+    """One scenario on one kernel.
+
+    ``verdict`` is None when the kernel lacks the ability that the scenario needs; ``reasons`` then
+    says which. ``observations`` are the facts compared between base and patched (JSON values, free
+    of anything that differs between two boots of one kernel). ``evidence`` are lines for people;
+    ``files`` names evidence files relative to the run's output folder.
+    """
+
+    id: str
+    claims: tuple[str, ...]
+    verdict: Verdict | None
+    reasons: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    observations: dict[str, Any] = field(default_factory=dict)
+    splats: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    seconds: float = 0.0
+    quick: bool = False
+    guards: bool = False
+    detectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorProof:
+    """One detector tripped on purpose on this very kernel. ``fired`` False disarms every pass."""
+
+    name: str
+    fired: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """Wall and CPU seconds (children included) of one phase on one side.
+
+    ``start`` in seconds after the walk began, None where nobody measured it.
+    """
+
+    name: str
+    side: str
+    wall: float
+    cpu: float
+    note: str = ""
+    start: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRun:
+    """Everything judged on one kernel in one flavour.
+
+    ``failed_phase`` names the phase (``apply``, ``build``, ``image``, ``boot``...) in which the kernel
+    ended before any scenario could run; empty when it got to the scenarios. ``splats`` are ids of
+    splats outside every scenario (boot, shutdown).
+    """
+
+    side: str
+    release: str
+    flavour: str
+    key: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    outcomes: tuple[ScenarioOutcome, ...] = ()
+    detectors: tuple[DetectorProof, ...] = ()
+    cached: bool = False
+    abilities: dict[str, bool] = field(default_factory=dict)
+    failed_phase: str = ""
+    splats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioPair:
+    """A scenario on both sides. ``change`` is a ``lab.model.verdict.Change``; ``expected`` says that
+    the claims file beside the series expects it. Outcomes are settled (``lab.judge.verdict.settle``).
+    """
+
+    id: str
+    claims: tuple[str, ...]
+    flavour: str
+    base: ScenarioOutcome | None
+    patched: ScenarioOutcome | None
+    change: str
+    base_reason: str = ""
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateResult:
+    """The result of one ``hvlab validate``; report/ turns it into every voice.
+
+    ``fixes`` are the claims that the series is said to fix, ``reproduce`` the commands that lead to
+    this result again, ``started`` an ISO 8601 time.
+    """
+
+    verdict: Verdict
+    exit_code: int
+    reasons: tuple[str, ...]
+    series_name: str
+    patches: tuple[str, ...]
+    base_version: str
+    base_lock: dict[str, str]
+    runs: tuple[KernelRun, ...]
+    scenarios: tuple[ScenarioPair, ...]
+    phases: tuple[PhaseTime, ...]
+    notes: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
+    reproduce: tuple[str, ...] = ()
+    started: str = ""

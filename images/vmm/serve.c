@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The line protocol: "TAG VERB WORD..." in, "TAG ok WORD..." or "TAG err VERB ERRNO text" out, in
+ * order. TAG is any word; it comes back so that a client with several lines in flight cannot lose
+ * step. Over stdio, or over a Unix socket that outlives its clients.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm.h"
+
+#define RELAY_BUFFER		65536
+#define STDIN			0
+#define STDOUT			1
+
+static bool quitting;
+
+static int hello_verb(struct words *words, struct reply *reply)
+{
+	uint32_t vps;
+	uint64_t ram_pages;
+
+	(void)words;
+	partition_size(&vps, &ram_pages);
+	fprintf(reply->out, " version=%d pid=%d ring=%d vps=%u ram_pages=%lu", PROTOCOL_VERSION, getpid(),
+		RING_COMMANDS, vps, ram_pages);
+	return 0;
+}
+
+static int quit_verb(struct words *words, struct reply *reply)
+{
+	(void)words;
+	(void)reply;
+	quitting = true;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct words *, struct reply *);
+} verbs[] = {
+	{ "access", access_verb },	{ "budget", budget_verb },	{ "collect", collect_verb },
+	{ "create", create_verb },	{ "destroy", destroy_verb },	{ "hello", hello_verb },
+	{ "host", host_verb },		{ "map", map_verb },		{ "munmap", munmap_verb },
+	{ "parallel", parallel_verb },	{ "peek", peek_verb },		{ "poke", poke_verb },
+	{ "quit", quit_verb },		{ "region", region_verb },	{ "regs", registers_verb },
+	{ "submit", submit_verb },	{ "vfio", vfio_verb },
+};
+
+static int run_verb(const char *name, struct words *words, struct reply *reply)
+{
+	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+		if (strcmp(name, verbs[i].name))
+			continue;
+		if (verbs[i].run(words, reply))
+			return -1;
+		if (words->next)
+			return fail(reply, EINVAL, "too many words, from %.40s on", words->next);
+		return 0;
+	}
+	return fail(reply, ENOSYS, "unknown verb");
+}
+
+static void answer(char *line, FILE *out)
+{
+	struct words words;
+	struct reply reply = { 0 };
+	char *text = NULL;
+	size_t size;
+
+	words_start(&words, line);
+	const char *tag = word_take(&words), *verb = word_take(&words);
+	if (!tag)
+		return;
+	reply.out = open_memstream(&text, &size);
+	if (!reply.out) {
+		fprintf(out, "%s err %.40s ENOMEM reply\n", tag, verb ? verb : "-");
+		return;
+	}
+	if (verb)
+		run_verb(verb, &words, &reply);
+	else
+		fail(&reply, EINVAL, "no verb");
+	fclose(reply.out);
+	if (reply.error)
+		fprintf(out, "%s err %.40s %s %s\n", tag, verb ? verb : "-", strerrorname_np(reply.error), reply.text);
+	else
+		fprintf(out, "%s ok%s\n", tag, text);
+	free(text);
+}
+
+enum served serve(FILE *in, FILE *out)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t length;
+
+	while (!quitting && (length = getline(&line, &room, in)) > 0) {
+		if ((size_t)length > MAX_LINE)
+			fprintf(out, "- err - E2BIG a line of %zd bytes\n", length);
+		else
+			answer(line, out);
+		fflush(out);
+	}
+	free(line);
+	return quitting ? SERVED_QUIT : SERVED_EOF;
+}
+
+static int unix_socket(const char *path, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof address->sun_path)
+		return errno = ENAMETOOLONG, -1;
+	strcpy(address->sun_path, path);
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+int serve_socket(const char *path, bool detach)
+{
+	struct sockaddr_un address;
+	int listener = unix_socket(path, &address);
+
+	unlink(path);
+	if (listener < 0 || bind(listener, (void *)&address, sizeof address) || listen(listener, 1)) {
+		fprintf(stderr, "mshv-vmm: socket %s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	/* Detached only once clients can connect. */
+	if (detach && daemon(0, 0)) {
+		fprintf(stderr, "mshv-vmm: cannot detach: %s\n", strerror(errno));
+		return 1;
+	}
+	enum served how = SERVED_EOF;
+	while (how != SERVED_QUIT) {
+		int client = accept(listener, NULL, NULL);
+		if (client < 0)
+			continue;
+		FILE *in = fdopen(client, "r"), *out = fdopen(dup(client), "w");
+		if (in && out)
+			how = serve(in, out);
+		if (in)
+			fclose(in);
+		if (out)
+			fclose(out);
+	}
+	unlink(path);
+	return 0;
+}
+
+static bool write_all(int fd, const char *data, ssize_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, data, (size_t)size);
+
+		if (n <= 0)
+			return false;
+		data += n;
+		size -= n;
+	}
+	return true;
+}
+
+/* Copy stdin to the socket and the socket to stdout until either ends. */
+int relay(const char *path)
+{
+	static char buffer[RELAY_BUFFER];
+	struct sockaddr_un address;
+	int fd = unix_socket(path, &address);
+
+	if (fd < 0 || connect(fd, (void *)&address, sizeof address)) {
+		fprintf(stderr, "mshv-vmm: connect %s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	struct pollfd ends[] = { { .fd = STDIN, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	const int to[] = { fd, STDOUT };
+	for (;;) {
+		if (poll(ends, 2, -1) < 0)
+			return 1;
+		for (int i = 0; i < 2; i++) {
+			if (!ends[i].revents)
+				continue;
+			ssize_t n = read(ends[i].fd, buffer, sizeof buffer);
+			if (n <= 0 || !write_all(to[i], buffer, n))
+				return 0;
+		}
+	}
+}

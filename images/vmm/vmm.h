@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the VMM share. One VMM owns at most one child partition at a time. */
+#ifndef HVLAB_VMM_H
+#define HVLAB_VMM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "../payload/layout.h"
+#include "mshv_abi.h"
+
+#define MAX_VPS			16
+#define MAX_MAPS		64
+#define MAX_REGIONS		256
+#define MAX_DEVICES		16
+#define MAX_LINE		(4u << 20)
+#define PROTOCOL_VERSION	1
+
+/* ---- reply.c: the answer to one request ---- */
+struct reply {
+	FILE *out;			/* what follows "ok" */
+	int error;			/* errno, 0 for ok */
+	char text[240];			/* with an error: what failed, on what */
+};
+/* Note the failure and return -1. */
+int fail(struct reply *, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- words.c: the words of a request ---- */
+struct words {
+	char *rest;			/* strtok state */
+	char *next;			/* one word of look-ahead */
+};
+void words_start(struct words *, char *line);
+char *word_take(struct words *);			/* NULL at the end */
+int word_text(struct words *, struct reply *, const char *what, const char **);
+int word_number(struct words *, struct reply *, const char *what, uint64_t *);
+
+/* ---- maps.c: host mappings that regions are made of ---- */
+struct map {
+	bool used;
+	char kind[8];
+	uint8_t *base;
+	uint64_t pages;
+};
+struct map *map_find(uint64_t id);
+int map_verb(struct words *, struct reply *);
+int munmap_verb(struct words *, struct reply *);
+int host_verb(struct words *, struct reply *);
+
+/* ---- vfio.c ---- */
+/* File and offset to mmap for a BAR of a device bound to vfio-pci; opens the device on first use. */
+int vfio_bar(const char *bdf, uint64_t bar, struct reply *, uint64_t *offset, uint64_t *size);
+int vfio_verb(struct words *, struct reply *);
+
+/* ---- vp.c: virtual processors, each with a thread of its own ---- */
+struct access {
+	uint32_t op;			/* OP_* of the payload */
+	uint32_t status;		/* STATUS_* */
+	uint64_t address;
+	uint64_t value;
+	struct abi_message *message;	/* with STATUS_INTERCEPTED */
+};
+
+struct job {
+	struct access *list;
+	size_t count;
+	int error;			/* errno of the run as a whole */
+	char text[160];
+};
+
+struct vp;
+struct vp *vp_open(int partition, uint32_t index, uint8_t *ram, struct reply *);
+/* Close the file and end the thread. False when the thread is stuck in the kernel and still uses the RAM. */
+bool vp_free(struct vp *);
+int vp_submit(struct vp *, struct job *, struct reply *);
+/* Wait for the submitted job; NULL (and a failure noted) when it had to be given up. */
+struct job *vp_collect(struct vp *, uint32_t milliseconds, struct reply *);
+int vp_show_registers(struct vp *, struct reply *);
+struct job *job_new(size_t count);
+void job_free(struct job *);
+
+/* ---- registers.c ---- */
+int registers_set(int vp_fd, uint32_t vp, const struct abi_register *, uint16_t count);
+int registers_get(int vp_fd, uint32_t vp, const uint32_t *names, union abi_value *, uint16_t count);
+/* Long mode, flat segments, page tables at LAYOUT_PML4. */
+int registers_long_mode(int vp_fd, uint32_t vp);
+
+/* ---- partition.c ---- */
+int create_verb(struct words *, struct reply *);
+int destroy_verb(struct words *, struct reply *);
+int region_verb(struct words *, struct reply *);
+int peek_verb(struct words *, struct reply *);
+int poke_verb(struct words *, struct reply *);
+struct vp *partition_vp(uint64_t index, struct reply *);
+uint8_t *partition_ram(void);
+void map_gone(uint64_t id);			/* regions of it stay, marked as unmapped */
+void partition_size(uint32_t *vps, uint64_t *ram_pages);	/* 0 0 without a partition */
+
+/* ---- access.c: accesses as text ---- */
+int access_verb(struct words *, struct reply *);
+int parallel_verb(struct words *, struct reply *);
+int submit_verb(struct words *, struct reply *);
+int collect_verb(struct words *, struct reply *);
+int budget_verb(struct words *, struct reply *);
+int registers_verb(struct words *, struct reply *);
+
+/* ---- serve.c ---- */
+enum served { SERVED_EOF, SERVED_QUIT };
+enum served serve(FILE *in, FILE *out);
+int serve_socket(const char *path, bool detach);
+int relay(const char *path);
+
+/* ---- kmsg.c ---- */
+int show_kmsg(const char *from);
+
+extern const uint8_t payload_image[], payload_image_end[];
+
+#endif

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Drive a child partition through ``mshv-vmm`` in the root, over one SSH channel.
+
+vmm = Vmm(root)
+vmm.start()
+vmm.create_partition(vps=2)
+region = vmm.map_bar("0000:00:03.0", 2, gfn=0x10000, pages=16)
+vmm.read(0, region.gpa, 8)
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lab.child.protocol import (
+    Access,
+    AccessResult,
+    Region,
+    VmmError,
+    decode_fields,
+    decode_region,
+    decode_reply,
+    decode_results,
+    encode_access,
+    split_batches,
+)
+from lab.model.errors import LabError
+from lab.root.root import VMM, Root
+from lab.root.session import Session
+
+PROTOCOL_VERSION = 1
+DEFAULT_RAM_PAGES = 256
+BATCH = 1000
+"""Accesses in one line: longer lines gain nothing."""
+IN_FLIGHT = 4
+_BUDGET = 5.0
+_MARGIN = 10.0
+DestroyOrder = Literal["tidy", "vps", "partition"]
+
+
+@dataclass(frozen=True, slots=True)
+class BarInfo:
+    """Where a BAR lies: system physical address and size in bytes."""
+
+    phys_spa: int
+    size: int
+
+    @property
+    def pages(self) -> int:
+        """Size in pages of 4 KiB."""
+        return self.size >> 12
+
+
+class Vmm:
+    """One ``mshv-vmm`` with at most one partition.
+
+    Without ``socket`` the VMM lives as long as this object's SSH channel. With ``socket`` (a path in
+    the root) it outlives it: ``start()`` joins the one that is there or starts it.
+
+    VmmError when the VMM refuses something; GuestDied when it or the guest is gone or silent.
+    """
+
+    def __init__(self, root: Root, *, socket: str = "") -> None:
+        self._root = root
+        self._socket = socket
+        self._session: Session | None = None
+        self._tags = itertools.count(1)
+        self._budget = _BUDGET
+        self._pid = 0
+        self._bare: set[int] = set()  # regions whose host mapping was taken away under them
+
+    # ---- the process
+
+    def start(self) -> None:
+        """Start the VMM, or join the one at ``socket``."""
+        command = VMM
+        if self._socket:
+            path = shlex.quote(self._socket)
+            self._root.run(f"[ -S {path} ] || {VMM} --detach {path}")
+            command = f"{VMM} --connect {path}"
+        self._session = self._root.open_session(command)
+        hello = self.hello()
+        if hello["version"] != PROTOCOL_VERSION:
+            raise LabError(
+                f"the VMM speaks protocol {hello['version']}, the lab {PROTOCOL_VERSION}",
+                where=VMM,
+                hint="the root file system is of another version of the lab: boot anew",
+            )
+        self._pid = hello["pid"]
+
+    @property
+    def pid(self) -> int:
+        """Process id in the root; 0 before ``start()``."""
+        return self._pid
+
+    def hello(self) -> dict[str, int]:
+        """``version``, ``pid``, ``ring``, ``vps`` and ``ram_pages`` (0 without a partition)."""
+        return decode_fields(self._request("hello"))
+
+    def quit(self) -> None:
+        """End the VMM in good order; the kernel removes what it still held."""
+        self._request("quit")
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel; without ``socket`` the VMM ends with it."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would: nothing is undone by the VMM itself."""
+        self._root.run(f"kill -9 {self._pid}")
+        self.close()
+
+    def set_budget(self, seconds: float) -> None:
+        """How long one access or parallel request may run before VmmError ETIMEDOUT (default 5 s)."""
+        self._request("budget", str(max(1, round(seconds * 1000))))
+        self._budget = seconds
+
+    # ---- partition and memory
+
+    def create_partition(self, vps: int = 1, ram_pages: int = DEFAULT_RAM_PAGES) -> None:
+        """Create partition, RAM of ``ram_pages`` at guest address 0, and VPs."""
+        self._request("create", str(vps), str(ram_pages))
+
+    def destroy(self, order: DestroyOrder = "tidy") -> None:
+        """Destroy the partition. What goes first: ``tidy`` the regions, ``vps`` the VPs' files,
+        ``partition`` the partition's file."""
+        self._request("destroy", order)
+        self._bare.clear()
+
+    def bar(self, bdf: str, bar_index: int) -> BarInfo:
+        """Where the root's PCI core put a BAR."""
+        bar = self._root.pci_device(bdf).bar(bar_index)
+        return BarInfo(bar.address, bar.size)
+
+    def map_bar(
+        self,
+        bdf: str,
+        bar: int,
+        gfn: int,
+        pages: int,
+        first_page: int = 0,
+        writable: bool = True,
+        *,
+        host_writable: bool = True,
+        partial: bool = False,
+    ) -> Region:
+        """Region of BAR pages ``first_page``... through VFIO; the device must be bound to vfio-pci.
+
+        The VMM maps the whole BAR and makes the region a part of it; with ``partial`` it maps only
+        those pages, so that the VMA's own offset is not 0. ``host_writable`` False maps read-only.
+        """
+        host = ["vfio", bdf, str(bar)]
+        first, count = (first_page, pages) if partial else (0, 0)
+        number = self._map(host, first, count, host_writable)
+        return self._region(number, gfn, pages, 0 if partial else first_page, writable, False)
+
+    def map_physical(
+        self, address: int, gfn: int, pages: int, writable: bool = True, *, host_writable: bool = True
+    ) -> Region:
+        """Region of physical memory at ``address`` through /dev/mem: the control experiment."""
+        number = self._map(["devmem", f"{address:#x}"], 0, pages, host_writable)
+        return self._region(number, gfn, pages, 0, writable, False)
+
+    def map_file(
+        self,
+        path: str,
+        gfn: int,
+        pages: int,
+        first_page: int = 0,
+        writable: bool = True,
+        executable: bool = False,
+    ) -> Region:
+        """Region of a file in the root, shared; mapped from its page ``first_page`` on."""
+        number = self._map(["file", path], first_page, pages, True)
+        return self._region(number, gfn, pages, 0, writable, executable)
+
+    def map_anonymous(self, gfn: int, pages: int, writable: bool = True, executable: bool = False) -> Region:
+        """Region of fresh anonymous memory of the VMM."""
+        number = self._map(["anon"], 0, pages, True)
+        return self._region(number, gfn, pages, 0, writable, executable)
+
+    def unmap(self, region: Region, *, keep_host: bool = False) -> None:
+        """Remove a region, and its host mapping unless ``keep_host``."""
+        self._request("region", "del", str(region.id))
+        if region.map is not None and not keep_host and region.id not in self._bare:
+            self._request("munmap", str(region.map))
+        self._bare.discard(region.id)
+
+    def munmap(self, region: Region) -> None:
+        """Unmap the host mapping under a live region, which stays."""
+        if region.map is None:
+            raise ValueError("the region's host mapping is gone already")
+        self._request("munmap", str(region.map))
+        self._bare.add(region.id)
+
+    def regions(self) -> list[Region]:
+        """Regions as the VMM knows them (without the RAM)."""
+        return [decode_region(word) for word in self._request("region", "list")]
+
+    def host_read(self, region: Region, offset: int, width: int) -> int:
+        """The root's own read through the region's host mapping; VmmError EFAULT if that faults."""
+        at = (region.first_page << 12) + offset
+        return int(self._request("host", "read", str(region.map), str(at), str(width))[0], 0)
+
+    def host_write(self, region: Region, offset: int, width: int, value: int) -> None:
+        """The root's own write through the region's host mapping."""
+        at = (region.first_page << 12) + offset
+        self._request("host", "write", str(region.map), str(at), str(width), str(value))
+
+    def device(self, bdf: str, what: Literal["on", "off", "reset", "close"]) -> None:
+        """VFIO device: memory decoding on or off, function reset, or give it back."""
+        self._request("vfio", bdf, what)
+
+    def peek(self, gpa: int, size: int) -> bytes:
+        """Bytes of the child's RAM."""
+        return bytes.fromhex(self._request("peek", str(gpa), str(size))[0])
+
+    def poke(self, gpa: int, data: bytes) -> None:
+        """Write into the child's RAM."""
+        self._request("poke", str(gpa), data.hex())
+
+    # ---- accesses
+
+    def read(self, vp: int, gpa: int, width: int = 4) -> int:
+        """Value that VP ``vp`` reads. VmmError EINTERCEPT when the access is intercepted."""
+        return self._value(Access(gpa, width, "read", vp=vp))
+
+    def write(self, vp: int, gpa: int, width: int, value: int) -> None:
+        """Let VP ``vp`` write. VmmError EINTERCEPT when the access is intercepted."""
+        self._value(Access(gpa, width, "write", value, vp=vp))
+
+    def access(self, accesses: Sequence[Access]) -> list[AccessResult]:
+        """Any number of accesses in order; an intercept is a result, not an error.
+
+        Accesses of one VP in a row run without leaving the guest in between; several batches are
+        under way at once.
+        """
+        batches = split_batches(accesses, BATCH)
+        lines = [["access", str(batch[0].vp), *map(encode_access, batch)] for batch in batches]
+        results: list[AccessResult] = []
+        for batch, words in zip(batches, self._pipeline(lines), strict=True):
+            results += decode_results(words, batch)
+        return results
+
+    def parallel(
+        self, jobs: Sequence[Sequence[Access]], *, lockstep: bool = False
+    ) -> list[list[AccessResult]]:
+        """One list of accesses per VP, all at once: the VPs meet inside the guest and then start.
+
+        With ``lockstep`` they meet before every access, as long as all of them have one.
+        """
+        parts = []
+        for job in jobs:
+            if len({access.vp for access in job}) != 1:
+                raise ValueError("each list of a parallel request is for exactly one VP")
+            parts.append(" ".join([str(job[0].vp), *map(encode_access, job)]))
+        words = self._request(
+            "parallel", "lockstep" if lockstep else "together", " / ".join(parts), jobs=len(jobs)
+        )
+        split = " ".join(words).split(" / ")
+        if len(split) != len(jobs):
+            raise LabError(f"{len(split)} results for {len(jobs)} VPs", where="mshv-vmm")
+        return [decode_results(text.split(), job) for text, job in zip(split, jobs, strict=True)]
+
+    def submit(self, vp: int, accesses: Sequence[Access]) -> None:
+        """Start accesses on a VP and do not wait: regions may change meanwhile."""
+        self._request("submit", str(vp), *map(encode_access, accesses))
+
+    def collect(self, vp: int, accesses: Sequence[Access], budget: float = _BUDGET) -> list[AccessResult]:
+        """Results of what was submitted. VmmError ETIMEDOUT when it takes longer than ``budget``."""
+        words = self._request("collect", str(vp), str(round(budget * 1000)), extra=budget)
+        return decode_results(words, accesses)
+
+    def registers(self, vp: int) -> dict[str, int]:
+        """General and control registers of a VP."""
+        return decode_fields(self._request("regs", str(vp)))
+
+    # ---- wire
+
+    def _map(self, host: list[str], first: int, pages: int, writable: bool) -> int:
+        mode = "rw" if writable else "ro"
+        return int(self._request("map", *host, str(first), str(pages), mode)[0])
+
+    def _region(
+        self, number: int, gfn: int, pages: int, first: int, writable: bool, executable: bool
+    ) -> Region:
+        flags = "r" + "w" * writable + "x" * executable
+        try:
+            words = self._request("region", "add", f"{gfn:#x}", str(pages), str(number), str(first), flags)
+        except VmmError:
+            self._request("munmap", str(number))
+            raise
+        return Region(int(words[0]), gfn, pages, number, first, writable, executable)
+
+    def _value(self, access: Access) -> int:
+        result = self.access([access])[0]
+        if result.message is not None:
+            m = result.message
+            text = f"{access.kind} at {access.gpa:#x}: {m.name}, gpa {m.gpa:#x}"
+            raise VmmError("access", "EINTERCEPT", text)
+        return result.value or 0
+
+    def _request(self, *words: str, jobs: int = 1, extra: float = 0.0) -> list[str]:
+        return next(self._pipeline([list(words)], jobs * self._budget + extra))
+
+    def _pipeline(self, lines: Sequence[list[str]], each: float | None = None) -> Iterator[list[str]]:
+        """Replies to ``lines`` in order, with at most IN_FLIGHT of them unanswered."""
+        if self._session is None:
+            raise LabError("the VMM is not running", where="mshv-vmm", hint="call start() first")
+        budget = (each or self._budget) + _MARGIN
+        tags: list[str] = []
+        failed: VmmError | None = None
+        for done in range(len(lines)):
+            while failed is None and len(tags) < min(len(lines), done + IN_FLIGHT):
+                tag = str(next(self._tags))
+                self._session.send_line(" ".join([tag, *lines[len(tags)]]), budget)
+                tags.append(tag)
+            if done == len(tags):
+                break
+            line = self._session.receive_line(budget)
+            try:
+                words = decode_reply(line, tags[done])
+            except VmmError as e:
+                # Replies under way are read first, so that the next request finds its own.
+                failed = failed or e
+                continue
+            except ValueError as e:
+                raise LabError(str(e), where="mshv-vmm", hint="the VMM lost step: start it anew") from e
+            if failed is None:
+                yield words
+        if failed is not None:
+            raise failed

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Root against an SSH server in this process that runs commands in the host's shell."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from lab.model.errors import GuestDied, LabError
+from lab.root.keys import RunKeys, make_keys
+from lab.root.root import CommandFailed, Root
+from lab.root.session import SessionEnded
+from lab.root.transport import NoWatch, Watch
+
+
+class Server(paramiko.ServerInterface):
+    """Accepts one key; each exec request becomes a process."""
+
+    def __init__(self, keys: RunKeys, host_key: Path) -> None:
+        self.allowed = keys.public
+        self.host_key = paramiko.Ed25519Key.from_private_key_file(str(host_key))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.transports: list[paramiko.Transport] = []
+        self.channels: list[paramiko.Channel] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            transport = paramiko.Transport(sock)
+            transport.add_server_key(self.host_key)
+            self.transports.append(transport)
+            try:
+                transport.start_server(server=self)
+            except (paramiko.SSHException, EOFError):
+                pass
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        good = username == "root" and f"{key.get_name()} {key.get_base64()}" == self.allowed
+        return paramiko.AUTH_SUCCESSFUL if good else paramiko.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(["sh", "-c", command.decode()], stdin=pipe, stdout=pipe, stderr=pipe)
+        self.processes.append(process)
+        self.channels.append(channel)
+        threading.Thread(target=self.feed, args=(channel, process), daemon=True).start()
+        threading.Thread(target=self.drain, args=(channel, process), daemon=True).start()
+        return True
+
+    def feed(self, channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin
+        try:
+            while data := channel.recv(65536):
+                process.stdin.write(data)
+                process.stdin.flush()
+            process.stdin.close()
+        except OSError:
+            pass
+
+    def drain(self, channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout and process.stderr
+        errors = threading.Thread(target=self.copy, args=(process.stderr, channel.sendall_stderr))
+        errors.start()
+        self.copy(process.stdout, channel.sendall)
+        errors.join()
+        try:
+            channel.send_exit_status(process.wait() & 0xFF)
+            channel.close()
+        except (OSError, EOFError):
+            pass
+
+    def copy(self, source: object, target: object) -> None:
+        try:
+            while data := source.read1(65536):  # type: ignore[attr-defined]
+                target(data)  # type: ignore[operator]
+        except OSError:
+            pass
+
+    def drop(self) -> None:
+        for transport in self.transports:
+            transport.close()
+
+    def stop(self) -> None:
+        self.listener.close()
+        self.drop()
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def keys() -> RunKeys:
+    return make_keys()
+
+
+@pytest.fixture(scope="module")
+def key_path(keys: RunKeys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return keys.save(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture
+def server(keys: RunKeys, tmp_path: Path) -> Iterator[Server]:
+    made = Server(keys, make_keys().save(tmp_path))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def root(server: Server, key_path: Path) -> Iterator[Root]:
+    with Root("127.0.0.1", server.port, key_path, NoWatch()) as made:
+        made.connect(5)
+        yield made
+
+
+class Dies:
+    """A watch that sees the guest die after some time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+
+    def check(self, phase: str) -> None:
+        if time.monotonic() > self.at:
+            raise GuestDied("kernel panic", kind="panic", phase=phase)
+
+
+def dying(server: Server, key_path: Path, watch: Watch) -> Root:
+    return Root("127.0.0.1", server.port, key_path, watch)
+
+
+def test_run_gives_status_and_both_streams(root: Root) -> None:
+    result = root.run("echo out; echo err >&2; exit 3", check=False)
+    assert (result.rc, result.out, result.err) == (3, "out\n", "err\n")
+
+
+def test_failing_command_raises_with_its_output(root: Root) -> None:
+    with pytest.raises(CommandFailed, match="no such thing") as caught:
+        root.run("echo no such thing >&2; exit 4")
+    assert caught.value.result.rc == 4
+
+
+def test_large_input_and_output_pass_unchanged(root: Root, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 8192
+    path = tmp_path / "a file"
+    root.put(data, str(path), 0o750)
+    assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o750
+    assert root.get(str(path)) == data
+
+
+def test_much_on_stderr_does_not_block(root: Root) -> None:
+    result = root.run("head -c 6000000 /dev/zero | tr '\\0' x >&2; echo end")
+    assert (result.out, len(result.err)) == ("end\n", 6000000)
+
+
+def test_missing_file_is_an_error_not_an_empty_one(root: Root) -> None:
+    with pytest.raises(CommandFailed):
+        root.get("/nonexistent")
+
+
+def test_session_exchanges_lines(root: Root) -> None:
+    session = root.open_session("cat")
+    for i in range(100):
+        session.send_line(f"line {i}")
+    assert [session.receive_line() for _ in range(100)] == [f"line {i}" for i in range(100)]
+    session.close()
+
+
+def test_end_of_a_session_shows_what_the_command_said(root: Root) -> None:
+    session = root.open_session("sh -c 'echo one; echo broken >&2'")
+    assert session.receive_line() == "one"
+    with pytest.raises(SessionEnded, match="broken"):
+        session.receive_line()
+
+
+def test_silent_session_ends_in_its_budget(root: Root) -> None:
+    session = root.open_session("cat")
+    start = time.monotonic()
+    with pytest.raises(GuestDied) as caught:
+        session.receive_line(0.4)
+    assert caught.value.kind == "driver-hang"
+    assert time.monotonic() - start < 2
+
+
+def test_command_that_hangs_ends_in_its_budget(root: Root) -> None:
+    with pytest.raises(GuestDied) as caught:
+        root.run("sleep 30", timeout=0.5)
+    assert caught.value.kind == "driver-hang"
+    assert root.run("echo still there").out == "still there\n"
+
+
+def test_channel_of_a_running_command_is_not_closed_because_dropbear_would_drop_the_connection(
+    server: Server, root: Root
+) -> None:
+    with pytest.raises(GuestDied):
+        root.run("sleep 30", timeout=0.3)
+    root.open_session("sleep 30").close(patience=0.1)
+    root.run("true")
+    assert [channel.closed for channel in server.channels] == [False, False, True]
+
+
+def test_death_of_the_guest_ends_a_command_at_once(server: Server, key_path: Path) -> None:
+    with dying(server, key_path, Dies(0.5)) as root:
+        root.connect(5)
+        start = time.monotonic()
+        with pytest.raises(GuestDied) as caught:
+            root.run("sleep 30", timeout=60)
+    assert caught.value.kind == "panic"
+    assert "sleep 30" in caught.value.phase
+    assert time.monotonic() - start < 2
+
+
+def test_death_of_the_guest_ends_the_wait_for_a_line(server: Server, key_path: Path) -> None:
+    with dying(server, key_path, Dies(0.5)) as root:
+        root.connect(5)
+        session = root.open_session("cat")
+        with pytest.raises(GuestDied) as caught:
+            session.receive_line(60)
+    assert caught.value.kind == "panic"
+
+
+def test_death_of_the_guest_ends_connecting(key_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        root = Root("127.0.0.1", mute.getsockname()[1], key_path, Dies(0.5))
+        start = time.monotonic()
+        with pytest.raises(GuestDied) as caught:
+            root.connect(60)
+    assert caught.value.kind == "panic"
+    assert time.monotonic() - start < 2
+
+
+def test_broken_connection_gets_the_cause_that_the_watch_finds_a_little_later(
+    server: Server, key_path: Path
+) -> None:
+    with dying(server, key_path, Dies(0.5)) as root:
+        root.connect(5)
+        threading.Timer(0.2, server.drop).start()
+        with pytest.raises(GuestDied) as caught:
+            root.run("sleep 30", timeout=60)
+    assert caught.value.kind == "panic"
+
+
+def test_broken_connection_without_a_cause_is_an_ssh_death(
+    server: Server, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.root.transport._SETTLE_SECONDS", 0.2)
+    threading.Timer(0.3, server.drop).start()
+    with pytest.raises(GuestDied) as caught:
+        root.run("sleep 30", timeout=60)
+    assert caught.value.kind == "ssh"
+
+
+def test_nobody_listening_ends_in_the_budget(key_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start = time.monotonic()
+    with pytest.raises(GuestDied, match="no SSH login within"):
+        Root("127.0.0.1", port, key_path, NoWatch()).connect(0.5)
+    assert time.monotonic() - start < 2
+
+
+def test_another_machine_on_the_port_is_not_driven(server: Server, key_path: Path) -> None:
+    root = Root("127.0.0.1", server.port, key_path, NoWatch(), host_key=make_keys().host_public)
+    with pytest.raises(LabError, match="another machine"):
+        root.connect(5)
+
+
+def test_refused_key_is_told_at_once(server: Server, tmp_path: Path) -> None:
+    other = make_keys().save(tmp_path)
+    with pytest.raises(LabError, match="refuses the lab's key"):
+        Root("127.0.0.1", server.port, other, NoWatch()).connect(5)

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* static_assert is in types.h. */
+#include <linux/types.h>

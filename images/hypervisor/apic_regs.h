@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Local APIC registers and the interrupt command register. */
+#ifndef APIC_REGS_H
+#define APIC_REGS_H
+
+#define APIC_DEFAULT_BASE 0xfee00000ul
+#define APIC_ID 0x20
+#define APIC_VERSION 0x30
+#define APIC_TPR 0x80
+#define APIC_EOI 0xb0
+#define APIC_LDR 0xd0
+#define APIC_DFR 0xe0
+#define APIC_SVR 0xf0
+#define APIC_ISR 0x100
+#define APIC_TMR 0x180
+#define APIC_IRR 0x200
+#define APIC_BANK_LAST 0x70		/* offset of the last of eight words */
+#define APIC_ESR 0x280
+#define APIC_LVT_CMCI 0x2f0
+#define APIC_ICR_LOW 0x300
+#define APIC_ICR_HIGH 0x310
+#define APIC_LVT_TIMER 0x320
+#define APIC_LVT_ERROR 0x370
+#define APIC_INITIAL_COUNT 0x380
+#define APIC_CURRENT_COUNT 0x390
+#define APIC_DIVIDE 0x3e0
+#define APIC_VERSION_VALUE 0x50014
+#define APIC_ID_SHIFT 24
+
+#define SVR_ENABLE 0x100u
+#define LVT_MASKED 0x10000u
+#define LVT_PERIODIC 0x20000u
+#define DIVIDE_MASK 0xbu
+#define DFR_FIXED 0x0fffffffu
+#define LDR_MASK 0xff000000u
+#define VECTOR_MASK 0xffu
+
+#define ICR_MODE_SHIFT 8
+#define ICR_MODE_MASK 7u
+#define ICR_LOGICAL 0x800u
+#define ICR_PENDING 0x1000u
+#define ICR_ASSERT 0x4000u
+#define ICR_SHORTHAND_SHIFT 18
+#define ICR_SHORTHAND_MASK 3u
+#define SHORTHAND_NONE 0
+#define SHORTHAND_SELF 1
+#define SHORTHAND_ALL 2
+#define DEST_BROADCAST 0xffu
+
+#define MSI_ADDRESS 0xfee00000u
+#define MSI_DEST_SHIFT 12
+#define RTE_LEVEL BIT(15)
+#define RTE_DEST_SHIFT 24
+
+#endif

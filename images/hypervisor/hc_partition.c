@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Hypercalls about the life of a partition, and the intercepts installed in it. */
+#include "hc.h"
+
+void hc_decode_create(struct hc *c)
+{
+	const struct in_create_partition *in = c->in;
+
+	hc_word(c, in->flags);
+	hc_word(c, in->compatibility);
+	hc_word(c, in->isolation);
+}
+
+/* The new partition's number follows the input in the ledger. */
+u16 hc_create_partition(struct hc *c)
+{
+	const struct in_create_partition *in = c->in;
+	struct out_partition *out = c->out;
+	u64 id;
+	u16 st = pt_create(in->flags, &id);
+
+	if (st)
+		return st;
+	out->partition = id;
+	hc_partition(c, id);
+	hc_word(c, id);
+	return ST_OK;
+}
+
+static u16 on_partition(struct hc *c, u16 (*f)(struct partition *))
+{
+	const struct in_partition *in = c->in;
+	struct partition *pt = hc_partition(c, in->partition);
+
+	return pt ? f(pt) : ST_INVALID_PARTITION_ID;
+}
+
+u16 hc_initialize_partition(struct hc *c) { return on_partition(c, pt_initialize); }
+u16 hc_finalize_partition(struct hc *c) { return on_partition(c, pt_finalize); }
+
+/* Pages that were deposited and never withdrawn are lost to the root: their number follows the input in the ledger. */
+u16 hc_delete_partition(struct hc *c)
+{
+	u16 st = on_partition(c, pt_delete);
+
+	hc_word(c, c->pt ? c->pt->pool.ntotal : 0);
+	return st;
+}
+
+void hc_decode_intercept(struct hc *c)
+{
+	const struct in_install_intercept *in = c->in;
+
+	hc_word(c, in->partition);
+	hc_word(c, in->type);
+	hc_word(c, in->access);
+	hc_word(c, in->parameter);
+}
+
+u16 hc_install_intercept(struct hc *c)
+{
+	const struct in_install_intercept *in = c->in;
+	struct partition *pt = hc_partition(c, in->partition);
+	u32 type = in->type;
+
+	if (!pt || pt->id == ROOT_ID)
+		return ST_INVALID_PARTITION_ID;
+	if (type > INTERCEPT_CPUID) {
+		c->flags |= FLAG_IGNORED;
+		LEDGER_EVENT(c->lp, EV_INTERCEPT_TYPE, FLAG_UNIMPLEMENTED, type, in->access, in->parameter);
+	}
+	if (pt->nintercepts == MAX_INTERCEPTS)
+		return ST_NO_RESOURCES;
+	pt->intercept[pt->nintercepts++] = (struct intercept){ type, in->access, in->parameter };
+	return ST_OK;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Hypercalls about the whole machine: identity, system properties, logical processors, power. */
+#include "hc.h"
+
+#define ACPI_PM1_CONTROL 0x604		/* SeaBIOS puts q35's PM block at 0x600 */
+#define ACPI_SLEEP_ENABLE 0x2000
+#define ACPI_SLP_TYP_SHIFT 10
+
+static u8 slp_typ;			/* what the root's ACPI tables say for S5 */
+
+u16 hc_get_partition_id(struct hc *c)
+{
+	struct out_partition *out = c->out;
+
+	out->partition = ROOT_ID;
+	return ST_OK;
+}
+
+static u16 unknown(struct hc *c, u32 id)
+{
+	LEDGER_EVENT(c->lp, EV_SYSTEM_PROPERTY, probe_expected(EV_SYSTEM_PROPERTY, id) ? 0 : FLAG_UNIMPLEMENTED, id);
+	return ST_UNKNOWN_PROPERTY;
+}
+
+u16 hc_get_system_property(struct hc *c)
+{
+	const struct in_get_system_property *in = c->in;
+	struct out_get_system_property *out = c->out;
+
+	switch (in->id) {
+	case SYS_SCHEDULER_TYPE: out->value = SCHEDULER_ROOT; return ST_OK;
+	case SYS_DYNAMIC_PROCESSOR_FEATURE: out->value = 0; return ST_OK;
+	}
+	return unknown(c, in->id);
+}
+
+u16 hc_set_system_property(struct hc *c)
+{
+	const struct in_set_system_property *in = c->in;
+
+	if (in->id != SYS_SLEEP_STATE)
+		return unknown(c, in->id);
+	if (in->sleep_state == SLEEP_STATE_S5)
+		slp_typ = in->pm1a_slp_typ;
+	return ST_OK;
+}
+
+u16 hc_enter_sleep_state(struct hc *c)
+{
+	const struct in_enter_sleep_state *in = c->in;
+
+	if (in->state != SLEEP_STATE_S5)
+		return ST_INVALID_PARAMETER;
+	power_off(c->lp, slp_typ);
+}
+
+void power_off(struct lp *lp, u8 typ)
+{
+	LEDGER_EVENT(lp, EV_POWER_OFF, 0, typ);
+	host_state(STATE_OFF);
+	kprintf("root powers off\n");
+	outw(ACPI_PM1_CONTROL, ACPI_SLEEP_ENABLE | typ << ACPI_SLP_TYP_SHIFT);
+	for (;;)			/* QEMU stops us a little later */
+		relax();
+}
+
+u16 hc_lp_run_time(struct hc *c)
+{
+	const struct in_lp_run_time *in = c->in;
+	struct out_lp_run_time *out = c->out;
+	u32 lp = in->lp;
+
+	if (lp >= nlps || !lps[lp].started)
+		return ST_INVALID_LP_INDEX;
+	memset(out, 0, sizeof *out);
+	out->global = ref_time();
+	return ST_OK;
+}
+
+u16 hc_add_lp(struct hc *c)
+{
+	const struct in_add_lp *in = c->in;
+	u32 lp = in->lp;
+
+	if (lp >= nlps)
+		return ST_INVALID_LP_INDEX;
+	lps[lp].apic_id = in->apic_id;
+	memset(c->out, 0, sizeof(struct out_add_lp));
+	return ST_OK;
+}
+
+u16 hc_notify_event(struct hc *c)
+{
+	const struct in_notify_event *in = c->in;
+
+	return in->event == EVENT_ALL_LPS_STARTED || in->event == EVENT_ROOT_CRASHDUMP ? ST_OK : ST_INVALID_PARAMETER;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Hypercalls about virtual processors. */
+#include "hc.h"
+
+void hc_decode_vp(struct hc *c)
+{
+	const struct in_delete_vp *in = c->in;	/* CREATE_VP begins alike */
+
+	hc_word(c, in->partition);
+	hc_word(c, in->vp);
+}
+
+u16 hc_create_vp(struct hc *c)
+{
+	const struct in_create_vp *in = c->in;
+	struct partition *pt = hc_partition(c, in->partition);
+	u32 index = in->vp;
+
+	if (!pt)
+		return ST_INVALID_PARTITION_ID;
+	if (pt->id == ROOT_ID)
+		return index < nlps ? ST_OK : ST_INVALID_VP_INDEX;
+	return vp_create(pt, index);
+}
+
+u16 hc_delete_vp(struct hc *c)
+{
+	const struct in_delete_vp *in = c->in;
+	struct partition *pt = hc_partition(c, in->partition);
+
+	if (!pt || pt->id == ROOT_ID)
+		return ST_INVALID_PARTITION_ID;
+	return vp_delete(pt, in->vp);
+}
+
+/* ---- registers: partition, VP, first and last name; for SET also the first value ---- */
+void hc_decode_get_registers(struct hc *c)
+{
+	const struct in_get_registers *in = c->in;
+
+	hc_word(c, in->partition);
+	hc_word(c, in->vp);
+	hc_word(c, in->name[c->start < c->reps ? c->start : 0]);
+	hc_word(c, in->name[c->reps - 1]);
+}
+
+void hc_decode_set_registers(struct hc *c)
+{
+	const struct in_set_registers *in = c->in;
+	const struct wire_register *first = &in->element[c->start < c->reps ? c->start : 0];
+
+	hc_word(c, in->partition);
+	hc_word(c, in->vp);
+	hc_word(c, first->name);
+	hc_word(c, in->element[c->reps - 1].name);
+	hc_word(c, first->value.low);
+	hc_word(c, first->value.high);
+}
+
+/* Names we neither model nor know how to refuse properly show up in the ledger. */
+static void note_name(struct hc *c, enum event_code what, u32 name, const struct vp *vp, u64 value)
+{
+	if (!vp_register_modelled(name))
+		LEDGER_EVENT(c->lp, what, FLAG_UNIMPLEMENTED, name, vp->pt->id, vp->index, value);
+}
+
+u16 hc_get_registers(struct hc *c)
+{
+	const struct in_get_registers *in = c->in;
+	struct wire_value *out = c->out;
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	for (c->done = c->start; c->done < c->reps; c->done++) {
+		u32 name = in->name[c->done];
+		u64 v[2];
+
+		note_name(c, EV_REGISTER_GET, name, vp, 0);
+		st = vp_get_register(vp, name, v);
+		if (st)
+			return st;
+		out[c->done] = (struct wire_value){ v[0], v[1] };
+	}
+	return ST_OK;
+}
+
+u16 hc_set_registers(struct hc *c)
+{
+	const struct in_set_registers *in = c->in;
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	for (c->done = c->start; c->done < c->reps; c->done++) {
+		struct wire_register e = in->element[c->done];
+		u64 v[2] = { e.value.low, e.value.high };
+
+		note_name(c, EV_REGISTER_SET, e.name, vp, v[0]);
+		st = vp_set_register(c->lp, vp, e.name, v);
+		if (st)
+			return st;
+	}
+	return ST_OK;
+}
+
+/* ---- images and pages ---- */
+u16 hc_vp_state(struct hc *c)
+{
+	const struct in_vp_state *in = c->in;
+	u32 type = in->type;
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	st = vp_state(vp, type, in->pfn, c->varhead, c->code == HC_SET_VP_STATE);
+	if (type == VP_STATE_SIM || type == VP_STATE_SIEF || type == VP_STATE_TIMERS)
+		c->flags |= FLAG_IGNORED;	/* children have no SynIC */
+	else if (st && type != VP_STATE_LAPIC && type != VP_STATE_XSAVE)
+		LEDGER_EVENT(c->lp, EV_STATE_TYPE, FLAG_UNIMPLEMENTED, type, vp->pt->id, vp->index);
+	return st;
+}
+
+void hc_decode_state_page(struct hc *c)
+{
+	const struct in_unmap_state_page *in = c->in;	/* MAP_VP_STATE_PAGE begins alike */
+
+	hc_word(c, in->partition);
+	hc_word(c, in->vp);
+	hc_word(c, in->type);
+}
+
+u16 hc_map_state_page(struct hc *c)
+{
+	const struct in_map_state_page *in = c->in;
+	struct out_map_page *out = c->out;
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	if (in->flags)			/* a location chosen by the root: only L1VH parents ask for that */
+		return ST_INVALID_PARAMETER;
+	switch (in->type) {
+	case STATE_PAGE_REGISTERS: out->pfn = (u64)vp->regs_page / PAGE; return ST_OK;
+	case STATE_PAGE_MESSAGE: out->pfn = (u64)vp->msg_page / PAGE; return ST_OK;
+	}
+	return ST_INVALID_PARAMETER;
+}
+
+u16 hc_unmap_state_page(struct hc *c)
+{
+	const struct in_unmap_state_page *in = c->in;
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	return in->type <= STATE_PAGE_MESSAGE ? ST_OK : ST_INVALID_PARAMETER;
+}
+
+/* ---- running ---- */
+void hc_decode_dispatch(struct hc *c)
+{
+	const struct in_dispatch *in = c->in;
+
+	hc_word(c, in->partition);
+	hc_word(c, in->vp);
+	hc_word(c, in->flags);
+}
+
+/* State and event follow the input in the ledger. */
+u16 hc_dispatch(struct hc *c)
+{
+	const struct in_dispatch *in = c->in;
+	struct out_dispatch *out = c->out, result = { 0 };
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	st = vp_dispatch(c->lp, vp, in->flags, &result);
+	*out = result;
+	hc_word(c, result.state);
+	hc_word(c, result.event);
+	return st;
+}
+
+#define TRANSLATE_SUCCESS 0
+#define TRANSLATE_NOT_PRESENT 1
+
+u16 hc_translate(struct hc *c)
+{
+	const struct in_translate *in = c->in;
+	struct out_translate *out = c->out;
+	u64 gva = in->gva_page * PAGE, gpa = 0;
+	struct vp *vp;
+	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+
+	if (st)
+		return st;
+	out->result = gva_to_gpa(vp, gva, &gpa) ? TRANSLATE_SUCCESS : TRANSLATE_NOT_PRESENT;
+	out->overlay = 0;
+	out->gpa_page = gpa / PAGE;
+	return ST_OK;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Internal declarations: logical processors, partitions, VPs, and what each file offers. */
+#ifndef HV_H
+#define HV_H
+
+#include "cpu.h"
+#include "host.h"
+#include "svm.h"
+#include "types.h"
+#include "wire.h"
+
+#define MAX_LPS 8
+#define MAX_PARTS HOST_PARTITIONS
+#define MAX_VPS 16
+#define MAX_INTERCEPTS 64
+#define MAX_PROPERTIES 32
+#define MAX_STORED 64
+#define ROOT_ID 1ul
+#define MARK_PORT 0xe8			/* root user space marks a place in the ledger: outb, or rdmsr MARK_MSR + n */
+#define MARK_MSR 0x4f000000u
+#define MARK_MSR_LAST (MARK_MSR + 0xff)
+
+/* ---- partitions and virtual processors ---- */
+enum pt_state { PT_FREE, PT_CREATED, PT_ACTIVE, PT_FINALIZED };
+
+struct pool { u64 head; u32 nfree, ntotal; };	/* deposited pages, linked through themselves */
+
+struct lapic {
+	u32 id, ldr, dfr, svr, esr, icr_lo, icr_hi, lvt[7], init, div;
+	u32 isr[8], tmr[8], irr[8];
+	u64 start;
+	bool armed;
+};
+
+struct vp {
+	bool used;
+	u32 index;
+	struct partition *pt;
+	struct vmcb *vmcb;
+	struct gprs g;
+	u8 *fpu;			/* XSAVE image page */
+	u64 xcr0, dr[4], tsc_aux, apic_base;
+	struct wire_register_page *regs_page;
+	struct message *msg_page;
+	u64 *stats[2];			/* self and parent statistics pages, when mapped */
+	u64 explicit_suspend, intercept_suspend, dispatch_suspend;
+	u64 root_signal_count;
+	u64 pending_interruption, deliverability;
+	bool halted, blocked, wait_sipi, init_pending;
+	u32 sipi;			/* SIPI_VALID | vector while init_pending */
+	struct lapic apic;
+	u32 extint, offered;		/* OFFER_* | vector */
+	u64 stored[MAX_STORED][2];	/* MSRs and registers that are only kept */
+	u32 nstored;
+	volatile int in_guest;		/* LP number + 1 while the child runs, without hv_lock */
+	bool dispatching;		/* from DISPATCH_VP's start to its end: the VP must not go away */
+	u64 dispatches, exits;
+};
+
+struct intercept { u32 type, access; u64 parameter; };
+
+struct partition {
+	enum pt_state state;
+	u64 id, flags;
+	struct pool pool;
+	u64 npt;			/* root of the second-level table */
+	u32 asid;
+	struct vp vp[MAX_VPS];
+	struct intercept intercept[MAX_INTERCEPTS];
+	u32 nintercepts;
+	u64 property[MAX_PROPERTIES][2];
+	u32 nproperties;
+};
+
+/* ---- per logical processor ---- */
+#define EXIT_RING 32
+struct exit_note { u64 code, rip, rsp, info1, intinfo; u32 who; };
+
+struct lp {
+	u32 index, apic_id;
+	bool started;			/* root VP is running or about to */
+	struct vmcb *vmcb;		/* the root's VP on this LP */
+	struct gprs g;
+	void *hsave;
+	u8 *fpu;
+	u64 root_xcr0, root_dr[4];	/* the root's, while a child runs */
+	u8 sipi_vector;
+	u64 sint[16], scontrol, simp, siefp, sirbp, vp_assist;
+	struct message queue[16];
+	u32 queue_head, queue_tail;
+	u64 exits, hypercalls;
+	struct exit_note note[EXIT_RING];	/* last exits, for post-mortems */
+	u32 notes;
+};
+
+extern struct lp lps[MAX_LPS];
+extern u32 nlps;
+extern struct partition parts[MAX_PARTS];	/* parts[0] is the root partition */
+extern lock_t hv_lock;
+extern u32 verbose;
+
+/* boot.S and hv.ld */
+void vmrun_guest(struct vmcb *, struct gprs *);
+extern u8 ap_tramp[], ap_tramp_end[], hv_start[], hv_end[], shared_start[], shared_end[], heap_start[], heap_end[];
+extern u8 ledger_start[], ledger_end[], hv_pml4[];
+extern u64 ap_stack;
+extern volatile u32 ap_index;
+#define AP_TAKEN (~0u)			/* what an AP writes to ap_index when it no longer needs the start data */
+
+/* log.c, string.c */
+void kprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void panic(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void tripwire(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void *memcpy(void *, const void *, u64);
+void *memset(void *, int, u64);
+int strncmp(const char *, const char *, u64);
+u64 strlen(const char *);
+u64 strtou(const char *s, const char **end);
+const char *option(const char *args, const char *name);	/* value of a boot argument, or NULL */
+
+/* mem.c */
+void *page_alloc(void);			/* zeroed hypervisor-private page */
+void *pages_alloc(u32 n);		/* contiguous, zeroed */
+void *shared_alloc(void);		/* zeroed page the root can see, in e820 "reserved" */
+void *root_ptr(u64 gpa, u64 len);	/* checked access to root memory within one page, NULL if not allowed */
+bool spa_is_root_ram(u64 pfn);
+bool spa_is_private(u64 pfn, u64 pages);
+void mem_note_ram(u64 base, u64 len);
+const void *root_virtual(const struct vmcb *, u64 gva);
+
+/* npt.c, npt_root.c */
+#define NPT_R BIT(0)
+#define NPT_W BIT(1)
+#define NPT_X BIT(2)
+#define NPT_NO_ACCESS BIT(3)		/* the root mapped it with no access */
+u64 root_npt(void);
+u16 npt_map(struct partition *, u64 gfn, u64 pfn, u32 access, bool large);
+u16 npt_unmap(struct partition *, u64 gfn, bool large);
+bool npt_lookup(struct partition *, u64 gfn, u64 *pfn, u32 *access);
+u32 npt_access_state(struct partition *, u64 gfn, u32 set, u32 clear);
+void npt_free(struct partition *);
+
+/* partition.c */
+void *pool_get(struct pool *);
+void pool_put(struct pool *, void *);
+struct partition *pt_find(u64 id);
+u16 pt_create(u64 flags, u64 *id);
+u16 pt_initialize(struct partition *);
+u16 pt_finalize(struct partition *);
+u16 pt_delete(struct partition *);
+void pt_shootdown(struct partition *);
+
+/* host_block.c, ledger.c, fault.c */
+void host_init(const char *args);
+void host_state(enum host_state);
+void host_publish(const struct partition *);
+void host_text(char c);
+bool ledger_on(enum record_kind);
+void ledger_write(struct lp *, struct host_record *);
+void ledger_caller(const struct lp *, struct host_record *);
+void ledger_event(struct lp *, enum event_code, u32 flags, u32 n, const u64 *words);
+#define LEDGER_EVENT(lp, code, flags, ...) ledger_event(lp, code, flags, \
+	LENGTH(((u64[]){ __VA_ARGS__ })), (u64[]){ __VA_ARGS__ })
+struct host_fault *fault_find(u16 code, u64 partition, u64 gfn, u64 pages);
+void fault_boot_args(const char *args);
+extern struct host_block host_block;
+
+/* svm.c, world.c, tripwire.c, root.c */
+void svm_enable(struct lp *);
+void vmcb_init(struct vmcb *, u64 ncr3, u32 asid);
+void inject_exception(struct vmcb *, u32 vector, bool has_error, u32 error);
+void world_to_child(struct lp *, struct vp *);
+void world_to_root(struct lp *, struct vp *);
+void note_exit(struct lp *, const struct vmcb *, u32 who);
+void lp_run(struct lp *) __attribute__((noreturn));
+extern u64 xcr0_max;
+
+/* cpuid.c, msr.c, time.c, probe.c */
+void root_cpuid(struct lp *);
+void root_msr(struct lp *, bool write);
+void msr_init(void);
+void time_init(void);
+u64 ref_time(void);
+void *tsc_page(void);
+bool probe_expected(enum event_code, u64 number);
+extern u64 tsc_hz;
+
+/* apic.c, synic.c */
+u32 apic_id(void);
+u32 apic_read(u32 offset);
+void apic_write(u32 offset, u32 value);
+void apic_write_icr(u32 dest, u32 low);
+void apic_eoi(void);
+void start_ap(struct lp *, u8 vector);
+void root_icr(struct lp *, u32 dest, u32 low);
+void synic_init(struct lp *);
+void synic_post(struct lp *, u32 sint, const struct message *);
+void synic_eom(struct lp *);
+
+/* hypercall.c */
+void hypercall(struct lp *);
+void power_off(struct lp *, u8 slp_typ) __attribute__((noreturn));
+
+/* vp.c, vp_registers.c, vp_state.c, vp_page.c, vp_dispatch.c, child_exit.c, child_memory.c, child_message.c */
+struct vp *vp_find(struct partition *, u32 index);
+u16 vp_create(struct partition *, u32 index);
+u16 vp_delete(struct partition *, u32 index);
+void vp_kick(struct lp *, struct vp *);
+void vp_init_reset(struct vp *);
+void vp_init_pending(struct vp *);
+void vp_sipi(struct vp *, u32 vector);
+void vp_signal_root(struct lp *, struct vp *);
+void vp_publish_blocked(struct vp *, bool blocked);
+bool vp_has_lapic(const struct vp *);
+u16 vp_get_register(struct vp *, u32 name, u64 v[2]);
+u16 vp_set_register(struct lp *, struct vp *, u32 name, const u64 v[2]);
+u64 *vp_stored(struct vp *, u64 key, bool add);
+bool vp_register_modelled(u32 name);
+u16 vp_state(struct vp *, u32 type, const u64 *pfns, u32 npfns, bool set);
+void fpu_sanitise(struct vp *);
+void registers_page_out(struct vp *);
+void registers_page_in(struct vp *);
+struct wire_segment segment_to_wire(const struct seg *);
+struct seg segment_from_wire(const struct wire_segment *);
+u16 vp_dispatch(struct lp *, struct vp *, u32 flags, struct out_dispatch *out);
+enum child_action { CHILD_RESUME, CHILD_MESSAGE };
+enum child_action child_exit(struct lp *, struct vp *);
+bool child_message(struct lp *, struct vp *);
+void child_cpuid(struct vp *, u32 r[4]);
+bool child_wants(const struct vp *, u32 type, u32 access, u64 parameter, u64 mask);
+bool gva_to_gpa(struct vp *, u64 gva, u64 *gpa);
+u32 child_fetch(struct vp *, u8 *bytes);
+#define INSTRUCTION_BYTES 16
+
+/* lapic.c, lapic_mmio.c: local APIC of child VPs */
+#define OFFER_APIC 0x200u
+#define OFFER_EXTINT 0x100u
+#define SIPI_VALID 0x100u
+enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR };
+void lapic_reset(struct vp *);
+bool lapic_timer_armed(const struct vp *);
+int lapic_pending(struct vp *);
+void lapic_inject(struct vp *);
+void lapic_sync(struct vp *);
+void lapic_timer_set(struct vp *, u32 initial);
+u32 lapic_timer_count(struct vp *);
+void lapic_command(struct lp *, struct vp *, u32 icr_low);
+void lapic_eoi(struct lp *, struct vp *);
+bool lapic_deliver(struct lp *, struct partition *, u32 dest, bool logical, u32 mode, u32 vector, bool level);
+bool lapic_mmio(struct lp *, struct vp *, u64 gpa, const u8 *bytes, u32 n);
+void lapic_state(struct vp *, struct wire_lapic *, bool store);
+
+/* linux.c, selftest.c */
+void linux_load(struct lp *, u64 multiboot_info);
+void selftests(void);
+
+#endif

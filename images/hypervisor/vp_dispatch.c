@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* DISPATCH_VP: run a child on this LP until something happens. */
+#include "abi.h"
+#include "hv.h"
+
+#define PENDING_VALID 1			/* hv_x64_pending_interruption_register */
+#define PENDING_TYPE_SHIFT 1
+#define PENDING_TYPE_MASK 7
+#define PENDING_HAS_ERROR_SHIFT 4
+#define PENDING_VECTOR_SHIFT 16
+#define PENDING_ERROR_SHIFT 32
+
+static bool can_wake(struct vp *vp)
+{
+	return vp->vmcb->rflags & RFLAGS_IF && (lapic_pending(vp) >= 0 || vp->extint);
+}
+
+/* A VP that waits for an interrupt or SIPI: true if it may run now, else "out" says what the root should do. */
+static bool awake(struct vp *vp, struct out_dispatch *out)
+{
+	if (!vp->wait_sipi && !vp->halted)
+		return true;
+	/* Publish "blocked" before looking: vp_kick runs on other LPs without the lock. */
+	vp_publish_blocked(vp, true);
+	__atomic_store_n(&vp->blocked, true, __ATOMIC_SEQ_CST);
+	if (!vp->wait_sipi && can_wake(vp)) {
+		vp->halted = false;
+	} else if (vp->wait_sipi || !lapic_timer_armed(vp) || !(vp->vmcb->rflags & RFLAGS_IF)) {
+		*out = (struct out_dispatch){ DISPATCH_STATE_BLOCKED, DISPATCH_EVENT_NONE };
+		return false;
+	}
+	if (__atomic_exchange_n(&vp->blocked, false, __ATOMIC_SEQ_CST))
+		vp_publish_blocked(vp, false);
+	if (vp->halted)			/* we have no timer of our own: the root polls */
+		*out = (struct out_dispatch){ DISPATCH_STATE_READY, DISPATCH_EVENT_NONE };
+	return !vp->halted;
+}
+
+static void inject_pending(struct vp *vp)
+{
+	u64 p = vp->pending_interruption;
+
+	if (!(p & PENDING_VALID))
+		return;
+	vp->vmcb->eventinj = (p >> PENDING_VECTOR_SHIFT & 0xff) |
+			     (p >> PENDING_TYPE_SHIFT & PENDING_TYPE_MASK) << EVENT_TYPE_SHIFT |
+			     (p >> PENDING_HAS_ERROR_SHIFT & 1 ? EVENT_ERROR_CODE : 0) | EVENT_VALID |
+			     p >> PENDING_ERROR_SHIFT << EVENT_ERROR_SHIFT;
+	vp->pending_interruption = 0;
+}
+
+/* Without the lock: enter and re-enter until an exit needs the root. True if that exit wants a message. */
+static bool run(struct lp *lp, struct vp *vp)
+{
+	struct vmcb *v = vp->vmcb;
+	enum child_action action;
+
+	do {
+		if (vp_has_lapic(vp))
+			lapic_inject(vp);
+		v->tlb_ctl = TLB_FLUSH_ALL;	/* QEMU flushes anyway; keeps second-level changes visible */
+		vmrun_guest(v, &vp->g);
+		note_exit(lp, v, vp->index + 1);
+		if (vp_has_lapic(vp))
+			lapic_sync(vp);
+		/* After a triple fault the event is what killed the VP: again it would kill the next run too. */
+		v->eventinj = v->intinfo & EVENT_VALID && v->exitcode != EXIT_SHUTDOWN ? v->intinfo : 0;
+		if (v->exitcode == EXIT_INTR || v->exitcode == EXIT_NMI)
+			return false;
+		action = child_exit(lp, vp);
+	} while (action == CHILD_RESUME && !vp->halted && !vp->init_pending);
+	return action == CHILD_MESSAGE;
+}
+
+/* Called with hv_lock, which is dropped while the child executes. */
+u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *out)
+{
+	bool message;
+
+	if (vp->dispatching || vp->pt->state != PT_ACTIVE)
+		return ST_INVALID_VP_STATE;
+	if (flags & DISPATCH_CLEAR_INTERCEPT)
+		vp->intercept_suspend = 0;
+	vp->dispatches++;
+	if (vp->explicit_suspend & EXPLICITLY_SUSPENDED || vp->dispatch_suspend & 1) {
+		*out = (struct out_dispatch){ DISPATCH_STATE_BLOCKED, DISPATCH_EVENT_SUSPEND };
+		vp_publish_blocked(vp, true);
+		return ST_OK;
+	}
+	*out = (struct out_dispatch){ DISPATCH_STATE_READY, DISPATCH_EVENT_INTERCEPT };
+	if (vp->intercept_suspend)
+		return ST_OK;
+	vp_init_pending(vp);
+	if (!awake(vp, out))
+		return ST_OK;
+	registers_page_in(vp);
+	inject_pending(vp);
+	vp->dispatching = true;
+	vp->in_guest = lp->index + 1;
+	unlock(&hv_lock);
+	world_to_child(lp, vp);
+	message = run(lp, vp);
+	world_to_root(lp, vp);
+	__atomic_store_n(&vp->in_guest, 0, __ATOMIC_RELEASE);
+	lock(&hv_lock);
+	vp->dispatching = false;
+	if (message && child_message(lp, vp))
+		vp->intercept_suspend = 1;
+	else
+		out->event = DISPATCH_EVENT_NONE;	/* a physical interrupt for the root: come back soon */
+	registers_page_out(vp);
+	return ST_OK;
+}

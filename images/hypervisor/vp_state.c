@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* State images of a VP (GET/SET_VP_STATE) and the register page shared with the VMM. */
+#include "abi.h"
+#include "hv.h"
+
+#define XSAVE_XCOMP_BV 1		/* second word of the XSAVE header */
+
+/* XRSTOR in the hypervisor must never fault on what the root supplied. */
+void fpu_sanitise(struct vp *vp)
+{
+	u64 *header = (u64 *)(vp->fpu + XSAVE_HEADER);
+
+	header[0] &= xcr0_max;
+	memset(header + 1, 0, XSAVE_HEADER_SIZE - 8);
+	*(u32 *)(vp->fpu + XSAVE_MXCSR) &= MXCSR_VALID;
+}
+
+u16 vp_state(struct vp *vp, u32 type, const u64 *pfns, u32 n, bool set)
+{
+	void *page = n && !(pfns[0] >> (64 - PAGE_SHIFT)) ? root_ptr(pfns[0] * PAGE, PAGE) : NULL;
+
+	if (type & VP_STATE_PFN && !page)
+		return ST_INVALID_PARAMETER;
+	switch (type) {
+	case VP_STATE_LAPIC:
+		lapic_state(vp, page, set);
+		return ST_OK;
+	case VP_STATE_XSAVE:	/* the root speaks the compacted format; x87, SSE and AVX lie at the same offsets */
+		if (set) {
+			memcpy(vp->fpu, page, XSAVE_USED);
+			fpu_sanitise(vp);
+		} else {
+			memcpy(page, vp->fpu, XSAVE_USED);
+			((u64 *)((u8 *)page + XSAVE_HEADER))[XSAVE_XCOMP_BV] = XSTATE_COMPACTED | xcr0_max;
+		}
+		return ST_OK;
+	case VP_STATE_SIM:
+	case VP_STATE_SIEF:
+		if (!set)
+			memset(page, 0, PAGE);
+		return ST_OK;
+	case VP_STATE_TIMERS:
+		return ST_OK;
+	}
+	return ST_INVALID_PARAMETER;
+}
+
+/* Before the root sees an intercept: fill the page. */
+void registers_page_out(struct vp *vp)
+{
+	struct wire_register_page *r = vp->regs_page;
+	struct vmcb *v = vp->vmcb;
+
+	memcpy(r->gpr, &vp->g, sizeof vp->g);
+	r->gpr[REG_RAX - REG_RAX] = v->rax;
+	r->gpr[REG_RSP - REG_RAX] = v->rsp;
+	r->rip = v->rip;
+	r->rflags = v->rflags;
+	memcpy(r->xmm, vp->fpu + XSAVE_XMM0, sizeof r->xmm);
+	for (u32 i = 0; i < LENGTH(r->segment); i++)
+		r->segment[i] = segment_to_wire(&v->es + i);
+	r->cr0 = v->cr0;
+	r->cr3 = v->cr3;
+	r->cr4 = v->cr4;
+	r->cr8 = v->vintr & VINTR_TPR_MASK;
+	r->efer = v->efer & ~EFER_SVME;
+	r->dr7 = v->dr7;
+	r->xfem = vp->xcr0;
+	r->interrupt_state = v->shadow & SHADOW_INTERRUPT;
+	r->dirty = 0;
+	r->valid = 1;
+}
+
+/* Before the VP runs again: take what the VMM marked dirty. */
+void registers_page_in(struct vp *vp)
+{
+	struct wire_register_page *r = vp->regs_page;
+	struct vmcb *v = vp->vmcb;
+
+	if (r->valid && r->dirty) {
+		if (r->dirty & CLASS_GENERAL) {
+			memcpy(&vp->g, r->gpr, sizeof vp->g);
+			v->rax = r->gpr[REG_RAX - REG_RAX];
+			v->rsp = r->gpr[REG_RSP - REG_RAX];
+		}
+		if (r->dirty & CLASS_IP)
+			v->rip = r->rip;
+		if (r->dirty & CLASS_XMM)
+			memcpy(vp->fpu + XSAVE_XMM0, r->xmm, sizeof r->xmm);
+		if (r->dirty & CLASS_SEGMENT)
+			for (u32 i = 0; i < LENGTH(r->segment); i++)
+				*(&v->es + i) = segment_from_wire(&r->segment[i]);
+		if (r->dirty & CLASS_FLAGS)
+			v->rflags = r->rflags | RFLAGS_FIXED;
+		r->dirty = 0;
+	}
+	r->valid = 0;
+}

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machine templates: rendered with Jinja2, read as TOML, loaded into :class:`MachineSpec`.
+
+A template declares its parameters itself: ``param("cpus", 2, "what it means")`` returns the value
+that the user gave, else the default, and converts to the type of the default. Declarations are found
+by reading the template, so they can be listed without rendering it.
+
+Everything that a template or a user may get wrong ends in BadInput with the template's file and line
+and, for a name that does not exist, the nearest one that does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.sandbox import SandboxedEnvironment
+
+from lab import paths
+from lab.model.errors import BadInput
+from lab.model.machine import Device, EduDevice, IvshmemDevice, MachineSpec
+
+SUFFIX = ".toml.j2"
+MAX_CPUS = 8
+"""MAX_LPS of the stand-in."""
+MIN_MEMORY = 512 << 20
+"""The stand-in is linked at 256 MiB; Linux needs room above it."""
+MAX_MEMORY = 64 << 30
+PAGE_SIZE = 4096
+MAX_BAR = 16 << 30
+FIRST_SLOT, LAST_SLOT = 3, 30
+"""PCI device numbers for template devices; 0 is q35's host bridge, 2 our network card, 31 the LPC bridge."""
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_MULTI_REFUSED = (
+    "multi-threaded TCG with more than one CPU corrupts SVM state (a data race in QEMU itself); "
+    'use "single", or "parked" on QEMU 10 or newer'
+)
+
+_SIZE = (int, str)
+_MACHINE_KEYS: dict[str, Any] = {
+    "name": str,
+    "hypervisor": str,
+    "cpus": int,
+    "memory": _SIZE,
+    "tcg_thread": str,
+    "cpu_model": str,
+    "kernel_args": list,
+    "hypervisor_args": list,
+    "child": str,
+    "device": list,
+}
+_REQUIRED = ("name", "cpus", "memory")
+_DEVICE_KEYS: dict[str, dict[str, Any]] = {
+    "ivshmem-plain": {"kind": str, "id": str, "slot": int, "size": _SIZE},
+    "edu": {"kind": str, "id": str, "slot": int},
+}
+
+ParamValue = int | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as its template declares it."""
+
+    name: str
+    default: ParamValue
+    help: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A rendered template: the TOML text, and the template it came from."""
+
+    path: Path
+    source: str
+    text: str
+
+    def place(self, key: str, nth: int = 0) -> str:
+        """``file:line`` of the nth line of the template that sets ``key`` (the file if none does)."""
+        return _place(self.path, self.source, rf"\s*(\[\[)?{re.escape(key)}\s*(=|\]\])", nth)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``"64K"``, ``"4M"``, ``"1G"``, ``"1GiB"`` or a plain number. Raises ValueError."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size like 64K, 4M or 1G")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def available() -> dict[str, Path]:
+    """Names of the shipped machine templates and their files."""
+    folder = paths.templates_dir() / "machines"
+    return {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob("*" + SUFFIX))}
+
+
+def find(name: str) -> Path:
+    """The file of a shipped template's name, or of a path to a template. Raises BadInput."""
+    if "/" in name or name.endswith(".j2") or name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BadInput("no such machine template", where=name)
+        return path
+    shipped = available()
+    if name not in shipped:
+        raise BadInput(
+            f"no machine template is called {name!r}{_suggest(name, shipped)}",
+            hint="use one of " + ", ".join(shipped) + ", or give the path of a template",
+        )
+    return shipped[name]
+
+
+def parameters(path: Path) -> list[Parameter]:
+    """Declared parameters of a template, in order. Raises BadInput for a template that cannot be read."""
+    return _declarations(path, _read(path))
+
+
+def load_machine(name: str, params: Mapping[str, str] | None = None) -> MachineSpec:
+    """Render the template ``name`` (or the template at that path) and load it. Raises BadInput."""
+    return parse_machine(render(find(name), params or {}))
+
+
+def render(path: Path, params: Mapping[str, str]) -> Rendered:
+    """Render the template with the user's parameters (text, as typed). Raises BadInput."""
+    source = _read(path)
+    declared = {item.name: item for item in _declarations(path, source)}
+    for given in params:
+        if given not in declared:
+            lines = [item.line for item in declared.values()]
+            near = difflib.get_close_matches(given, declared, 1)
+            line = declared[near[0]].line if near else min(lines, default=1)
+            raise BadInput(
+                f"unknown parameter {given!r}{_suggest(given, declared)}",
+                where=f"{path}:{line}",
+                hint="parameters here: " + (", ".join(declared) or "none"),
+            )
+    values = {
+        item.name: _convert(path, item, params[item.name]) if item.name in params else item.default
+        for item in declared.values()
+    }
+    try:
+        text = _environment(values).from_string(source).render()
+    except jinja2.UndefinedError as error:
+        line = _template_line(error)
+        word = re.match(r"'(\w+)' is undefined", error.message or "")
+        near_text = _suggest(word[1], declared) if word else ""
+        raise BadInput(f"{error.message}{near_text}", where=f"{path}:{line}") from None
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadInput(f"template fails: {error}", where=f"{path}:{_template_line(error)}") from None
+    return Rendered(path, source, text)
+
+
+def parse_machine(rendered: Rendered) -> MachineSpec:
+    """Check a rendered template and load it. Raises BadInput with the place of what is wrong."""
+    try:
+        data = tomllib.loads(rendered.text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        lines = rendered.text.splitlines()
+        bad = lines[int(found[1]) - 1] if found and int(found[1]) <= len(lines) else ""
+        raise BadInput(f"not TOML after rendering: {error}", where=str(rendered.path), detail=bad) from None
+    return _Loader(rendered).machine(data)
+
+
+def _toml(value: str | int | Iterable[str]) -> str:
+    """A TOML literal: a JSON string, number or array of those is one."""
+    return json.dumps(value if isinstance(value, (str, int)) else list(value))
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+def _environment(values: Mapping[str, ParamValue]) -> SandboxedEnvironment:
+    environment = SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["toml"] = _toml
+    environment.filters["words"] = _words
+    environment.globals["param"] = lambda name, default, help="": values[name]
+    return environment
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"machine template cannot be read: {error}", where=str(path)) from None
+
+
+def _declarations(path: Path, source: str) -> list[Parameter]:
+    try:
+        tree = _environment({}).parse(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise BadInput(f"template syntax: {error.message}", where=f"{path}:{error.lineno}") from None
+    found: dict[str, Parameter] = {}
+    for call in tree.find_all(nodes.Call):
+        if not isinstance(call.node, nodes.Name) or call.node.name != "param":
+            continue
+        place = f"{path}:{call.lineno}"
+        args = [arg.value if isinstance(arg, nodes.Const) else None for arg in call.args]
+        if len(args) not in (2, 3) or call.kwargs or any(arg is None for arg in args):
+            raise BadInput('a parameter is declared as param("name", default, "help")', where=place)
+        name = str(args[0])
+        if name in found:
+            raise BadInput(f"parameter {name!r} is declared twice", where=place)
+        help_text = str(args[2]) if len(args) == 3 else ""
+        default = args[1]
+        if not isinstance(default, (int, str)):
+            raise BadInput(f"default of {name!r} must be text, a number or true/false", where=place)
+        found[name] = Parameter(name, default, help_text, call.lineno)
+    return list(found.values())
+
+
+def _convert(path: Path, parameter: Parameter, text: str) -> ParamValue:
+    where = f"{path}:{parameter.line}"
+    if isinstance(parameter.default, bool):
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise BadInput(f"{parameter.name}={text!r} is not true or false", where=where)
+        return text.lower() in ("true", "1", "yes")
+    if isinstance(parameter.default, int):
+        try:
+            return int(text, 0)
+        except ValueError:
+            raise BadInput(f"{parameter.name}={text!r} is not a number", where=where) from None
+    if any(ord(char) < 0x20 or char in '"\\' for char in text):
+        raise BadInput(
+            f"{parameter.name}={text!r} contains a quote, backslash or control character", where=where
+        )
+    return text
+
+
+def _template_line(error: BaseException) -> int:
+    """Line of the template where rendering failed: Jinja2 puts frames of ``<template>`` in the traceback."""
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _place(path: Path, source: str, pattern: str, nth: int) -> str:
+    hits = [number for number, line in enumerate(source.splitlines(), 1) if re.match(pattern, line)]
+    return f"{path}:{hits[min(nth, len(hits) - 1)]}" if hits else str(path)
+
+
+class _Loader:
+    """Checks one rendered template, key by key."""
+
+    def __init__(self, rendered: Rendered) -> None:
+        self.rendered = rendered
+
+    def bad(self, what: str, key: str, nth: int = 0) -> BadInput:
+        return BadInput(what, where=self.rendered.place(key, nth))
+
+    def keys(self, data: Mapping[str, Any], known: Mapping[str, Any], nth: int, what: str) -> None:
+        for key, value in data.items():
+            if key not in known:
+                raise self.bad(f"unknown key {key!r} in {what}{_suggest(key, known)}", key, nth)
+            if isinstance(value, bool) or not isinstance(value, known[key]):
+                raise self.bad(f"{key} = {value!r} has the wrong type", key, nth)
+
+    def choice(self, data: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+        value = str(data.get(key, allowed[0]))
+        if value not in allowed:
+            raise self.bad(
+                f"{key} = {value!r} is not one of {', '.join(allowed)}{_suggest(value, allowed)}", key
+            )
+        return value
+
+    def size(self, data: Mapping[str, Any], key: str, low: int, high: int, nth: int = 0) -> int:
+        try:
+            value = parse_size(data[key])
+        except ValueError as error:
+            raise self.bad(f"{key}: {error}", key, nth) from None
+        if not low <= value <= high:
+            raise self.bad(f"{key} = {data[key]!r} is not between {_human(low)} and {_human(high)}", key, nth)
+        return value
+
+    def words(self, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        items = data.get(key, [])
+        for item in items:
+            if not isinstance(item, str) or not item.isprintable() or " " in item or not item:
+                raise self.bad(f"{key}: {item!r} is not one printable word", key)
+        return tuple(items)
+
+    def machine(self, data: Mapping[str, Any]) -> MachineSpec:
+        self.keys(data, _MACHINE_KEYS, 0, "a machine")
+        for key in _REQUIRED:
+            if key not in data:
+                raise BadInput(f"the machine does not set {key!r}", where=str(self.rendered.path))
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", data["name"]):
+            raise self.bad(f"name = {data['name']!r}: use small letters, digits, '-', '_', '.'", "name")
+        cpus = data["cpus"]
+        if not 1 <= cpus <= MAX_CPUS:
+            raise self.bad(f"cpus = {cpus} is not between 1 and {MAX_CPUS}", "cpus")
+        memory = self.size(data, "memory", MIN_MEMORY, MAX_MEMORY)
+        if memory % (1 << 20):
+            raise self.bad("memory must be whole MiB", "memory")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", data.get("cpu_model", "EPYC")):
+            raise self.bad(f"cpu_model = {data['cpu_model']!r} is not a CPU model's name", "cpu_model")
+        hypervisor = self.choice(data, "hypervisor", ("stand-in", "none"))
+        if hypervisor == "none" and data.get("hypervisor_args"):
+            raise self.bad('hypervisor_args need hypervisor = "stand-in"', "hypervisor_args")
+        self.choice(data, "child", ("payload",))
+        return MachineSpec(
+            name=data["name"],
+            cpus=cpus,
+            memory=memory,
+            devices=self.devices(data.get("device", [])),
+            hypervisor="none" if hypervisor == "none" else "stand-in",
+            tcg_thread=self.tcg_thread(data, cpus, hypervisor),
+            kernel_args=self.words(data, "kernel_args"),
+            hypervisor_args=self.words(data, "hypervisor_args"),
+            cpu_model=data.get("cpu_model", "EPYC"),
+        )
+
+    def tcg_thread(self, data: Mapping[str, Any], cpus: int, hypervisor: str) -> Any:
+        if data.get("tcg_thread") == "multi":
+            if cpus > 1:
+                raise self.bad(f"tcg_thread = 'multi' is refused: {_MULTI_REFUSED}", "tcg_thread")
+            return "single"
+        thread = self.choice(data, "tcg_thread", ("auto", "single", "parked"))
+        if thread == "parked" and hypervisor == "none":
+            raise self.bad("tcg_thread = 'parked' needs the stand-in, which parks the CPU", "tcg_thread")
+        return thread
+
+    def devices(self, tables: list[Any]) -> tuple[Device, ...]:
+        found: list[Device] = []
+        for nth, table in enumerate(tables):
+            if not isinstance(table, dict):
+                raise self.bad("devices are written as [[device]] tables", "device")
+            device = self.device(table, nth)
+            for other in found:
+                if other.slot == device.slot:
+                    what = f"slot {device.slot} of {device.id!r} is taken by {other.id!r}"
+                    raise self.bad(what, "slot", nth)
+                if other.id == device.id:
+                    raise self.bad(f"two devices have the id {device.id!r}", "id", nth)
+            found.append(device)
+        return tuple(found)
+
+    def device(self, table: Mapping[str, Any], nth: int) -> Device:
+        kind = str(table.get("kind", ""))
+        if kind not in _DEVICE_KEYS:
+            names = f"{', '.join(_DEVICE_KEYS)}{_suggest(kind, _DEVICE_KEYS)}"
+            raise self.bad(f"device kind {kind!r} is not one of {names}", "kind", nth)
+        self.keys(table, _DEVICE_KEYS[kind], nth, f"a device of kind {kind}")
+        for key in _DEVICE_KEYS[kind]:
+            if key not in table:
+                raise self.bad(f"device {nth + 1} ({kind}) does not set {key!r}", "device", nth)
+        slot, ident = table["slot"], table["id"]
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident):
+            raise self.bad(f"id = {ident!r}: use letters, digits, '-', '_'", "id", nth)
+        if not FIRST_SLOT <= slot <= LAST_SLOT:
+            raise self.bad(f"slot = {slot} is not between {FIRST_SLOT} and {LAST_SLOT}", "slot", nth)
+        if kind == "edu":
+            return EduDevice(ident, slot)
+        size = self.size(table, "size", PAGE_SIZE, MAX_BAR, nth)
+        if size & (size - 1):
+            raise self.bad(f"size = {table['size']!r} is not a power of two (a BAR must be one)", "size", nth)
+        return IvshmemDevice(ident, slot, size)
+
+
+def _human(size: int) -> str:
+    for unit in ("G", "M", "K"):
+        if size >= _UNITS[unit] and size % _UNITS[unit] == 0:
+            return f"{size // _UNITS[unit]}{unit}"
+    return str(size)

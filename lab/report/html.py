@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One self-contained page: no network, no scripts; everything that came from a guest is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lab.model.result import ScenarioOutcome, ScenarioPair, ValidateResult
+from lab.paths import templates_dir
+from lab.report import view
+from lab.report.timeline import timeline
+
+TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a scenario on the page. ``texts`` are the attached files: name and content."""
+
+    name: str
+    word: str
+    outcome: ScenarioOutcome
+    texts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One scenario on the page."""
+
+    anchor: str
+    pair: ScenarioPair
+    base: str
+    patched: str
+    sides: tuple[Side, ...]
+
+
+def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
+    """The page. ``attachments`` maps evidence files, relative to the output folder, to their text.
+
+    A file that a scenario names is shown with it, the others at the end.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(templates_dir() / "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clean"] = view.clean
+    environment.filters["seconds"] = view.seconds
+    rows = [_row(result, pair, number, attachments) for number, pair in enumerate(result.scenarios)]
+    shown = {name for row in rows for side in row.sides for name, _ in side.texts}
+    return environment.get_template(TEMPLATE).render(
+        result=result,
+        source=view.source_words(result),
+        rows=rows,
+        many=len(view.flavours(result)) > 1,
+        timeline=timeline(result.phases),
+        others=[(name, text) for name, text in attachments.items() if name not in shown],
+        cpu=sum(phase.cpu for phase in result.phases),
+    )
+
+
+def _row(result: ValidateResult, pair: ScenarioPair, number: int, attachments: Mapping[str, str]) -> Row:
+    sides = tuple(
+        Side(
+            name,
+            view.word(outcome),
+            outcome,
+            tuple((f, attachments[f]) for f in view.files(result, pair, name) if f in attachments),
+        )
+        for name, outcome in view.sides(pair)
+    )
+    return Row(f"s{number}", pair, view.word(pair.base), view.word(pair.patched), sides)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the voices share: words for verdicts, where evidence lies, text that is safe to print."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Collection, Iterable
+
+from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
+from lab.model.verdict import Change, Verdict, worst
+
+SIDES = ("base", "patched")
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """``text`` without control characters: a guest's console may hold terminal sequences."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").expandtabs(8))
+
+
+def clip(text: str, width: int) -> str:
+    """``text`` on at most ``width`` columns, its end cut."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def clip_left(text: str, width: int) -> str:
+    """``text`` on at most ``width`` columns, its beginning cut: of a path the end tells more."""
+    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
+
+
+def wrap(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
+    """``text`` cleaned and wrapped to ``width`` columns behind the given indents."""
+    return textwrap.wrap(
+        clean(text),
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first) if rest is None else rest,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
+def word(outcome: ScenarioOutcome | None) -> str:
+    """``pass``, ``FAIL``, ``doubt`` or ``-`` for a table cell."""
+    verdict = outcome.verdict if outcome else None
+    if verdict is None:
+        return "-"
+    return {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "doubt"}[verdict]
+
+
+def runs_of(result: ValidateResult, side: str) -> tuple[KernelRun, ...]:
+    """The kernel runs of one side, one per flavour."""
+    return tuple(run for run in result.runs if run.side == side)
+
+
+def kernel_verdict(runs: Collection[KernelRun]) -> Verdict:
+    """A side's own verdict over its flavours; inconclusive when it did not run."""
+    return worst(run.verdict for run in runs)
+
+
+def flavours(result: ValidateResult) -> tuple[str, ...]:
+    """Flavours in the order in which they ran."""
+    return tuple(dict.fromkeys(run.flavour for run in result.runs))
+
+
+def folder(result: ValidateResult, side: str, flavour: str) -> str:
+    """The folder of a run inside the output folder."""
+    return side if len(flavours(result)) <= 1 else f"{side}-{flavour}"
+
+
+def files(result: ValidateResult, pair: ScenarioPair, side: str) -> tuple[str, ...]:
+    """Evidence files of one side of a scenario, relative to the output folder."""
+    outcome = pair.base if side == "base" else pair.patched
+    return tuple(
+        f"{folder(result, side, pair.flavour)}/{name}" for name in (outcome.files if outcome else ())
+    )
+
+
+def evidence_path(result: ValidateResult, pair: ScenarioPair) -> str:
+    """Where to look first: the folder of the patched kernel's evidence, else of base's."""
+    for side in ("patched", "base"):
+        found = files(result, pair, side)
+        if found:
+            return found[0].rpartition("/")[0] + "/"
+    return ""
+
+
+def counts_as(pair: ScenarioPair, fixes: Collection[str]) -> Verdict | None:
+    """What a scenario says about the series: None where it says nothing (not run, still failing).
+
+    Only the pair is looked at; the verdict of the series may know more (new splats, guarded claims).
+    """
+    verdict = pair.patched.verdict if pair.patched else None
+    if pair.patched is None or verdict is None:
+        return Verdict.INCONCLUSIVE if pair.base is not None and not pair.expected else None
+    if verdict is not Verdict.FAIL:
+        return verdict
+    held = pair.patched.guards or bool(set(pair.claims) & set(fixes))
+    if held or pair.change in (Change.REGRESSED, Change.NEW):
+        return Verdict.FAIL
+    if pair.change == Change.STILL_FAILING or (pair.change == Change.CHANGED and pair.expected):
+        return None
+    return Verdict.INCONCLUSIVE
+
+
+def notable(pairs: Iterable[ScenarioPair]) -> list[ScenarioPair]:
+    """Scenarios whose evidence a reader wants to see: everything but "passes on both"."""
+    return [pair for pair in pairs if pair.change not in (Change.SAME, Change.NOT_APPLICABLE)]
+
+
+def sides(pair: ScenarioPair) -> list[tuple[str, ScenarioOutcome]]:
+    """The outcomes of a pair with the names of their sides."""
+    both = (("base", pair.base), ("patched", pair.patched))
+    return [(side, outcome) for side, outcome in both if outcome is not None]
+
+
+def seen(outcome: ScenarioOutcome) -> tuple[str, ...]:
+    """What was seen, in lines: the reasons of a verdict that is no pass, then the evidence."""
+    return tuple(dict.fromkeys(outcome.reasons + outcome.evidence))
+
+
+def source_words(result: ValidateResult) -> str:
+    """Which kernel source, as people say it."""
+    lock = result.base_lock
+    package = " ".join(filter(None, (lock.get("name"), lock.get("version"))))
+    suite = f", {lock['suite']}" if lock.get("suite") else ""
+    return f"Linux {result.base_version}" + (f" ({package}{suite})" if package else "")
+
+
+def seconds(value: float) -> str:
+    """``12.3`` or ``4:05``: seconds, or minutes from ten minutes on."""
+    if value < 600:
+        return f"{value:.1f}"
+    return f"{int(value) // 60}:{int(value) % 60:02}"

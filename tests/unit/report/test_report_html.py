@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The page: complete in itself, well formed, and nothing from a guest gets out of its element."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from lab.model.result import PhaseTime, ValidateResult
+from lab.report import html
+from lab.report.timeline import LABEL, WIDTH, timeline
+
+VOID = {"meta", "line", "rect", "br", "link", "img"}
+
+
+class Page(HTMLParser):
+    """Collects elements and checks that they close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == [], f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [values[name] or "" for name in ("href", "src") if name in values]
+        assert not any(name.startswith("on") for name in values)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_page_is_well_formed_and_self_contained(result: ValidateResult, attachments: dict[str, str]) -> None:
+    text = html.page(result, attachments)
+    page = Page(text)
+    assert not {"script", "img", "link", "iframe"} & set(page.tags)
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert "url(" not in text and "@import" not in text and "http://" not in text and "https://" not in text
+    assert "Content-Security-Policy" in text
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_nothing_from_a_guest_becomes_markup(result: ValidateResult, attachments: dict[str, str]) -> None:
+    text = html.page(result, attachments)
+    assert "<script" not in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text)
+    text.encode("utf-8")
+    assert '<script>alert("x")</script>' in "".join(Page(text).text), "shown, not run"
+
+
+def test_page_shows_table_evidence_attachments_and_timeline(
+    result: ValidateResult, attachments: dict[str, str]
+) -> None:
+    text = "".join(Page(html.page(result, attachments)).text)
+    for wanted in (
+        "mmio-on-demand",
+        "page 0 of the BAR leads to SPA page 0x20000000, not to BAR page 0",
+        "map call 8: spa 0x00000008",
+        "MAP_GPA_PAGES spa 0x20000000",
+        "patched/console.txt",
+        "Linux version 7.3.4",
+        "ledger lost 12 records",
+        "hung-task",
+        "hvlab validate tests/series/mmio-on-demand",
+        "build base: 610.0 s wall, 940.0 s CPU",
+    ):
+        assert wanted in text, wanted
+    assert text.count("patched/evidence/unmapped_gpa_reaches_the_vmm/ledger.txt") == 1
+
+
+def test_page_knows_light_and_dark(result: ValidateResult) -> None:
+    text = html.page(result, {})
+    used = set(re.findall(r"var\((--[\w-]+)\)", text))
+    light, dark = (
+        set(re.findall(r"(--[\w-]+):", block)) for block in re.findall(r":root \{(.*?)\}", text, re.S)
+    )
+    assert used == light == dark
+
+
+def test_page_of_a_series_that_does_not_apply(result: ValidateResult) -> None:
+    patched = replace(result.runs[1], failed_phase="apply", reasons=("hunk 2 of a.c",), outcomes=())
+    text = html.page(replace(result, runs=(patched,), scenarios=(), phases=()), {})
+    page = Page(text)
+    assert "hunk 2 of a.c" in "".join(page.text)
+    assert "svg" not in page.tags and "scenarios" not in page.ids
+
+
+def test_timeline_puts_sides_beside_each_other_behind_what_is_shared() -> None:
+    drawn = timeline(
+        [
+            PhaseTime("fetch", "", 10, 1),
+            PhaseTime("build", "base", 30, 1),
+            PhaseTime("build", "patched", 20, 1),
+            PhaseTime("drive", "patched", 10, 1),
+        ]
+    )
+    assert drawn is not None
+    scale = (WIDTH - LABEL) / 40
+    assert [(bar.x, bar.width) for bar in drawn.bars] == [
+        (LABEL, 10 * scale),
+        (LABEL + 10 * scale, 30 * scale),
+        (LABEL + 10 * scale, 20 * scale),
+        (LABEL + 30 * scale, 10 * scale),
+    ]
+    assert [name for name, _ in drawn.lanes] == ["both", "base", "patched"]
+    assert drawn.ticks[-1].label == "35 s", "the label of 40 s would leave the drawing"
+
+
+def test_timeline_takes_measured_starts_and_stays_inside() -> None:
+    drawn = timeline([PhaseTime("drive", "base", 5, 1, start=3.0), PhaseTime("arm", "base", 1, 1, start=0.5)])
+    assert drawn is not None
+    assert min(bar.x for bar in drawn.bars) >= LABEL
+    assert max(bar.x + bar.width for bar in drawn.bars) <= WIDTH + 2
+
+
+def test_timeline_of_nothing_is_none() -> None:
+    assert timeline([]) is None
+    assert timeline([PhaseTime("fetch", "", 0.0, 0.0, "cached")]) is None

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a diff would do to a tree, and whether the lab lets it.
+
+The text checked here is the one that git applies: ``git mailinfo`` has decoded the mail, and
+``git apply --numstat`` has named the files; what our own reading of the headers finds must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from lab.model.errors import BadInput
+from lab.series.limits import MAX_FILES, MAX_PATH
+
+SYMLINK_MODE = "120000"
+GITLINK_MODE = "160000"
+
+_HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_MODE = re.compile(r"^(?:new file|deleted file|old|new) mode (\d{6})$")
+_INDEX_MODE = re.compile(r"^index [0-9a-f]+\.\.[0-9a-f]+ (\d{6})$")
+_MOVED = re.compile(r"^(?:rename|copy) (?:from|to) (.+)$")
+_SIDE = re.compile(r"^(?:---|\+\+\+) (.+?)(?:\t.*)?$")
+_GIT = re.compile(r"^diff --git (.+)$")
+_STAT = re.compile(r"^ (\d+) files? changed(?:, \d+ insertions?\(\+\))?(?:, \d+ deletions?\(-\))?\s*$")
+_BINARY = re.compile(r"^(?:GIT binary patch|Binary files .* differ|Binary files? .* and .* differ)$")
+_NULL = "/dev/null"
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What the headers of a diff say. ``paths`` as in the tree (one leading folder stripped)."""
+
+    paths: frozenset[str]
+    modes: frozenset[str]
+    binary: bool
+    stat_files: int | None
+    """Files that the diffstat counts, if the mail has one."""
+
+
+def read_headers(text: str) -> Touched:
+    """Read the headers of a (possibly empty) diff; hunks are skipped by their line counts."""
+    paths: set[str] = set()
+    modes: set[str] = set()
+    binary, stat = False, None
+    old = new = 0
+    for line in text.split("\n"):
+        if old > 0 or new > 0:
+            # Inside a hunk everything is content, however much it looks like a header.
+            if line[:1] in (" ", "-", ""):
+                old -= 1
+            if line[:1] in (" ", "+", ""):
+                new -= 1
+            continue
+        line = line.rstrip("\r")
+        if found := _HUNK.match(line):
+            old, new = int(found[1] or 1), int(found[2] or 1)
+        elif found := _MODE.match(line) or _INDEX_MODE.match(line):
+            modes.add(found[1])
+        elif found := _MOVED.match(line):
+            paths.add(_unquote(found[1]))
+        elif found := _GIT.match(line):
+            paths |= _git_names(found[1])
+        elif (found := _SIDE.match(line)) and _unquote(found[1]) != _NULL:
+            paths.add(_strip(_unquote(found[1])))
+        elif _BINARY.match(line):
+            binary = True
+        elif found := _STAT.match(line):
+            stat = int(found[1])
+    return Touched(frozenset(p for p in paths if p), frozenset(modes), binary, stat)
+
+
+def refuse(touched: Touched, where: str) -> None:
+    """BadInput if the lab does not take a patch whose headers say this."""
+    for path in sorted(touched.paths):
+        problem = path_problem(path)
+        if problem:
+            raise BadInput(f"path {path!r} {problem}", where=where, hint="do not trust this series")
+    if touched.binary:
+        raise BadInput("binary patch", where=where, hint="the lab takes text patches only")
+    if SYMLINK_MODE in touched.modes:
+        raise BadInput("makes or changes a symbolic link", where=where, hint="the lab does not take that")
+    if GITLINK_MODE in touched.modes:
+        raise BadInput("makes or changes a git submodule", where=where, hint="the lab does not take that")
+    if len(touched.paths) > MAX_FILES:
+        raise BadInput(f"touches more than {MAX_FILES} files", where=where)
+
+
+def agree(touched: Touched, named: list[str], where: str) -> tuple[str, ...]:
+    """The paths that a patch touches, sorted. ``named`` are the files that git itself names for this
+    diff; BadInput when they are not those of the headers, or fewer than the diffstat counts."""
+    stray = sorted(set(named) - touched.paths)
+    if stray:
+        raise BadInput(f"git reads {stray[0]!r} in the diff where its headers do not say so", where=where)
+    if touched.stat_files is not None and len(named) < touched.stat_files:
+        raise BadInput(
+            f"the diffstat counts {touched.stat_files} files, the diff has {len(named)}",
+            where=where,
+            hint="the mail is cut short or was edited; fetch it again",
+        )
+    return tuple(sorted(touched.paths))
+
+
+def path_problem(path: str) -> str:
+    """Why a path may not be touched, or ""."""
+    parts = PurePosixPath(path).parts
+    if path.startswith("/"):
+        return "is absolute"
+    if ".." in parts:
+        return "leaves the tree"
+    if any(p.lower().rstrip(". ") == ".git" or p.lower().startswith(".git:") for p in parts):
+        return "is inside git's own folder"
+    if "\\" in path or any(ord(c) < 0x20 or ord(c) == 0x7F for c in path):
+        return "has control characters or backslashes"
+    if len(path) > MAX_PATH:
+        return f"is longer than {MAX_PATH} characters"
+    return ""
+
+
+def _strip(path: str) -> str:
+    """Without the first component (``-p1``); an absolute path stays, so that it is refused."""
+    if path.startswith("/"):
+        return path
+    _first, slash, rest = path.partition("/")
+    return rest if slash else path
+
+
+def _git_names(rest: str) -> set[str]:
+    """Names of ``diff --git a/x b/y``; none where they cannot be told apart: other headers name them."""
+    if rest.startswith('"'):
+        quoted = re.findall(r'"(?:[^"\\]|\\.)*"|\S+', rest)
+        return {_strip(_unquote(q)) for q in quoted}
+    words = rest.split(" ")
+    if len(words) == 2:
+        return {_strip(w) for w in words}
+    middle = len(rest) // 2
+    left, right = rest[:middle], rest[middle + 1 :]
+    return {_strip(left)} if _strip(left) == _strip(right) else set()
+
+
+def _unquote(name: str) -> str:
+    if not (name.startswith('"') and name.endswith('"') and len(name) > 1):
+        return name
+    raw = name[1:-1].encode().decode("unicode_escape")
+    return raw.encode("latin-1", "replace").decode("utf-8", "replace")

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From mails to the ordered patches of one version of one series."""
+
+from __future__ import annotations
+
+import email.header
+import email.message
+import email.parser
+import email.policy
+import email.utils
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.build.hashing import digest
+from lab.model.errors import BadInput
+from lab.model.series import Patch
+from lab.series import diff
+from lab.series.limits import MAX_PATCHES
+from lab.series.mails import Collected, RawMail
+from lab.source.command import Done, run, tool_env
+
+_TAG = re.compile(r"^\s*\[([^\]]*)\]")
+_NUMBER = re.compile(r"\b(\d+)/(\d+)\b")
+_VERSION = re.compile(r"(?:^|[\s,])[vV](\d+)\b")
+_REPLY = re.compile(r"^\s*(?:re|aw|sv|antw|fwd?|wg)\s*:", re.IGNORECASE)
+_CUT = re.compile(rb"(?<!\n-- )\n[ +-][^\n]*\Z")
+"""A last line of a diff without its line end; git would complete it and take it for whole."""
+_GIT_BUDGET = 60.0
+_UNKNOWN = "unknown <unknown@localhost>"
+_EPOCH = "Thu, 1 Jan 1970 00:00:00 +0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What the ``[PATCH v2 3/5]`` of a subject says. ``number`` and ``total`` are 0 if not given."""
+
+    subject: str
+    version: int
+    number: int
+    total: int
+    reply: bool
+    numbered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail on its way to becoming a patch. ``raw`` begins with headers that git am accepts."""
+
+    raw: bytes
+    where: str
+    tag: Tag
+    author: str
+    message_id: str
+    html: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """The patches in order; ``title`` is the cover letter's subject, or "". ``key``: their content."""
+
+    patches: tuple[Patch, ...]
+    title: str
+    key: str
+
+
+def assemble(collected: Collected) -> Assembled:
+    """Check and order the patches. Replies and the cover letter are left out; whatever cannot be
+    taken as it is (two versions, a missing or damaged patch) is BadInput that says which mail."""
+    mails = _without_copies([read_mail(m) for m in collected.mails])
+    mails = [m for m in mails if not m.tag.reply]
+    covers = [m for m in mails if m.tag.numbered and m.tag.number == 0]
+    mails = [m for m in mails if not (m.tag.numbered and m.tag.number == 0)]
+    if not mails:
+        raise BadInput("no patches: only replies and cover letters", where=collected.name)
+    if len(mails) > MAX_PATCHES:
+        raise BadInput(f"{len(mails)} patches (limit {MAX_PATCHES})", where=collected.name)
+    if not collected.ordered:
+        mails = _in_order([*covers, *mails], collected.name)
+    checked = [_checked(m) for m in mails]
+    patches = tuple(p for p, _content in checked)
+    title = covers[0].tag.subject if covers else ""
+    return Assembled(patches, title, digest("series", *(content for _p, content in checked)))
+
+
+def parse_subject(text: str) -> Tag:
+    """Read the tags in front of a subject."""
+    subject = " ".join(text.split())
+    reply = bool(_REPLY.match(subject))
+    version, number, total, numbered = 1, 0, 0, False
+    while found := _TAG.match(subject):
+        tag = found[1]
+        if n := _NUMBER.search(tag):
+            number, total, numbered = int(n[1]), int(n[2]), True
+        if (v := _VERSION.search(tag)) and re.search(r"patch|rfc|resend", tag, re.IGNORECASE):
+            version = int(v[1])
+        subject = subject[found.end() :].strip()
+    return Tag(subject, version, number, total, reply, numbered)
+
+
+def read_mail(mail: RawMail) -> Mail:
+    """Headers of a mail; a patch file without mail headers gets the ones that git am needs."""
+    raw = mail.raw
+    if _CUT.search(raw):
+        raise BadInput("the diff's last line is cut off", where=mail.where, hint="fetch the mail again")
+    message = _headers(raw)
+    if message["From"] is None or message["Subject"] is None:
+        raw = _dressed(raw, message, mail.where)
+        message = _headers(raw)
+    return Mail(
+        raw=raw,
+        where=mail.where,
+        tag=parse_subject(_decoded(message["Subject"])),
+        author=_decoded(message["From"]),
+        message_id=str(message["Message-ID"] or "").strip(),
+        html=message.get_content_type() == "text/html",
+    )
+
+
+def _headers(raw: bytes) -> email.message.Message:
+    return email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw, headersonly=True)
+
+
+def _decoded(value: object) -> str:
+    try:
+        return " ".join(str(email.header.make_header(email.header.decode_header(str(value)))).split())
+    except (LookupError, UnicodeError, ValueError):
+        return " ".join(str(value).split())
+
+
+def _dressed(raw: bytes, message: email.message.Message, where: str) -> bytes:
+    """A patch as quilt keeps it (description, then diff), as a mail."""
+    author = str(message["From"] or message["Author"] or _UNKNOWN)
+    subject = str(message["Subject"] or message["Description"] or Path(where.split(":")[0]).stem)
+    known = {k.lower() for k in message} & {"from", "author", "subject", "description"}
+    body = raw
+    if known:
+        body = raw.split(b"\n\n", 1)[1] if b"\n\n" in raw else raw
+    if "@" not in author:
+        author = f"{author} <unknown@localhost>"
+    head = f"From: {author}\nDate: {_EPOCH}\nSubject: {' '.join(subject.split())}\n\n"
+    return head.encode("utf-8", "surrogateescape") + body
+
+
+def _without_copies(mails: list[Mail]) -> list[Mail]:
+    """A mail that came over two lists is one mail."""
+    seen: set[str] = set()
+    kept = []
+    for mail in mails:
+        if mail.message_id and mail.message_id in seen:
+            continue
+        seen.add(mail.message_id)
+        kept.append(mail)
+    return kept
+
+
+def _in_order(mails: list[Mail], name: str) -> list[Mail]:
+    versions = sorted({m.tag.version for m in mails})
+    if len(versions) > 1:
+        raise BadInput(
+            f"versions {', '.join(f'v{v}' for v in versions)} are mixed",
+            where=name,
+            hint="give the mails of one version only",
+        )
+    numbered = [m for m in mails if m.tag.numbered]
+    patches = [m for m in mails if not (m.tag.numbered and m.tag.number == 0)]
+    if not numbered:
+        return patches
+    plain = [m for m in mails if not m.tag.numbered]
+    if plain:
+        raise BadInput(f"{plain[0].tag.subject!r} has no number, other patches have", where=plain[0].where)
+    totals = sorted({m.tag.total for m in numbered})
+    if len(totals) > 1:
+        raise BadInput(f"two series are mixed: one of {totals[0]} patches, one of {totals[1]}", where=name)
+    have = [m.tag.number for m in patches]
+    double = sorted({n for n in have if have.count(n) > 1})
+    if double:
+        raise BadInput(f"patch {double[0]}/{totals[0]} is there twice", where=name)
+    missing = [n for n in range(1, totals[0] + 1) if n not in have]
+    if missing:
+        listed = ", ".join(f"{n}/{totals[0]}" for n in missing)
+        raise BadInput(
+            f"patch {listed} is missing",
+            where=name,
+            hint="fetch the whole thread; a folder may have a `series` file that says what to apply",
+        )
+    return sorted(patches, key=lambda m: m.tag.number)
+
+
+def _checked(mail: Mail) -> tuple[Patch, str]:
+    """The patch, and its content (message, author, diff) without what the transport added."""
+    with tempfile.TemporaryDirectory(prefix="hvlab-mail-") as temp:
+        folder = Path(temp)
+        info = _git(["mailinfo", "msg", "diff"], folder, mail.raw)
+        if info.code != 0:
+            raise BadInput("git cannot read this mail", where=mail.where, detail=info.err.strip())
+        text = (folder / "diff").read_bytes().decode("utf-8", "surrogateescape")
+        message = (folder / "msg").read_bytes().decode("utf-8", "surrogateescape")
+        touched = diff.read_headers(text)
+        if not touched.paths and not touched.binary:
+            hint = "it is an HTML mail: ask for plain text" if mail.html else "is it a patch at all?"
+            raise BadInput(f"no diff in {mail.tag.subject!r}", where=mail.where, hint=hint)
+        diff.refuse(touched, mail.where)
+        files = diff.agree(touched, _named(folder, mail), mail.where)
+    patch = Patch(mail.tag.subject, mail.author, mail.message_id, mail.raw, files)
+    return patch, digest(info.out, message, _diff_only(text))
+
+
+def _named(folder: Path, mail: Mail) -> list[str]:
+    """The files that git names for a diff; BadInput when it calls the diff damaged."""
+    done = _git(["apply", "--numstat", "-z", "diff"], folder)
+    if done.code != 0:
+        raise BadInput(
+            "the diff is damaged or cut short",
+            where=mail.where,
+            detail=done.err.strip(),
+            hint="a mail program may have wrapped its lines; fetch the original",
+        )
+    return [row.split("\t", 2)[2] for row in done.out.split("\0") if row.count("\t") >= 2]
+
+
+def _diff_only(text: str) -> str:
+    """The diff without what changes nothing: notes and diffstat above, signature below, blob names."""
+    start = re.search(r"^(?:diff --git |--- \S)", text, re.MULTILINE)
+    body = text[start.start() :] if start else text
+    body = re.sub(r"\n-- \n[^\n]*\s*\Z", "\n", body)
+    return re.sub(r"^index [0-9a-f]+\.\.[0-9a-f]+", "index", body, flags=re.MULTILINE).rstrip("\n")
+
+
+def _git(args: list[str], cwd: Path, stdin: bytes | None = None) -> Done:
+    # Without the user's git settings: a patch means the same for everybody.
+    env = tool_env(
+        {
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CEILING_DIRECTORIES": str(cwd.parent),
+        }
+    )
+    return run(
+        ["git", *args], what=f"git {args[0]}", timeout=_GIT_BUDGET, cwd=cwd, env=env, stdin=stdin, check=False
+    )

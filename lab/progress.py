@@ -36,6 +36,10 @@ class Progress(Protocol):
         """Take in a phase that was measured elsewhere (in another process)."""
         ...
 
+    def elapsed(self) -> float:
+        """Wall seconds since this progress began."""
+        ...
+
     def note(self, text: str) -> None:
         """One line that the user should see once."""
         ...
@@ -51,17 +55,22 @@ class _Recorder:
     def __init__(self) -> None:
         self.phases: list[PhaseTime] = []
         self._lock = threading.Lock()
+        self._started = time.monotonic()
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
 
     @contextmanager
     def phase(self, name: str, side: str = "") -> Iterator[Phase]:
         started, cpu, phase = time.monotonic(), cpu_seconds(), Phase()
+        begun = self.elapsed()
         self._enter(name, side)
         try:
             yield phase
         finally:
             wall = time.monotonic() - started
             spent = cpu_seconds() - cpu + phase.cpu_extra
-            done = PhaseTime(name, side, wall, spent, phase.note)
+            done = PhaseTime(name, side, wall, spent, phase.note, begun)
             with self._lock:
                 self.phases.append(done)
             self._leave(done)
@@ -95,7 +104,6 @@ class TextProgress(_Recorder):
         self._quiet = quiet
         self._last = 0.0
         self._open_line = False
-        self._started = time.monotonic()
 
     def _write(self, text: str, transient: bool = False) -> None:
         with self._lock:
@@ -107,7 +115,7 @@ class TextProgress(_Recorder):
             self._out.flush()
 
     def _clock(self) -> str:
-        return f"{time.monotonic() - self._started:6.1f}s"
+        return f"{self.elapsed():6.1f}s"
 
     def _enter(self, name: str, side: str) -> None:
         if not self._quiet:

@@ -85,7 +85,7 @@ class Server(paramiko.ServerInterface):
         try:
             channel.send_exit_status(process.wait() & 0xFF)
             channel.close()
-        except (OSError, EOFError):
+        except (OSError, EOFError, paramiko.SSHException):
             pass
 
     def copy(self, source: object, target: object) -> None:

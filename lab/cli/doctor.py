@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``hvlab doctor``: is this machine fit, and is anything left over?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from typing import Any
+
+from lab import paths
+from lab.build.sandbox import probe
+from lab.machine import state
+from lab.machine.qemu import find_qemu
+from lab.model.errors import ExitCode, LabError
+from lab.validate.kernels import open_cache
+
+MIN_FREE = 8 << 30
+"""Bytes for a kernel source, two object trees and images."""
+
+
+def add_verbs(verbs: Any) -> None:
+    """Register ``doctor``."""
+    doctor = verbs.add_parser("doctor", help="check this machine; --clean removes what dead runs left")
+    doctor.add_argument("--clean", action="store_true", help="remove what no live owner holds")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 0 when the lab can run and nothing is left over, else 4."""
+    checks = [_qemu(), _sandbox(), _space(), _shm(), _kvm()]
+    stale = state.stale_labs()
+    cache = open_cache()
+    removed: list[str] = []
+    if args.clean:
+        for lab in stale:
+            state.clean(lab)
+            removed.append(f"lab {lab.name}")
+        removed += [str(p) for p in cache.clean()]
+        stale = state.stale_labs()
+    left = [f"lab {lab.name} ({lab.path})" for lab in stale]
+    left += [str(p) for p in cache.stale()]
+    up = [lab.name for lab in state.list_labs() if lab.status() == "up"]
+    bad = [c for c in checks if c["ok"] is False]
+    if args.json:
+        print(json.dumps({"checks": checks, "left": left, "removed": removed, "up": up}, indent=1))
+    else:
+        for check in checks:
+            print(f"{'ok  ' if check['ok'] else 'BAD '} {check['name']}: {check['text']}")
+        for name in up:
+            print(f"up   lab {name}")
+        for text in removed:
+            print(f"gone {text}")
+        for text in left:
+            print(f"left {text} (hvlab doctor --clean)")
+    return ExitCode.LAB_UNAVAILABLE if bad or left else ExitCode.PASS
+
+
+def _check(name: str, ok: bool, text: str) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "text": text}
+
+
+def _qemu() -> dict[str, Any]:
+    try:
+        qemu = find_qemu(None)
+    except LabError as e:
+        return _check("qemu", False, str(e))
+    return _check("qemu", True, f"{qemu.path} {qemu.text}")
+
+
+def _sandbox() -> dict[str, Any]:
+    sandbox = probe()
+    if sandbox is None:
+        return _check(
+            "sandbox", False, "neither bubblewrap nor user namespaces work; builds need --no-sandbox"
+        )
+    return _check("sandbox", True, sandbox.kind)
+
+
+def _space() -> dict[str, Any]:
+    root = paths.cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    return _check("cache", free > MIN_FREE, f"{root}: {free >> 30} GiB free, {MIN_FREE >> 30} GiB wanted")
+
+
+def _shm() -> dict[str, Any]:
+    shm = paths.shm_dir()
+    if shm is None:
+        return _check(
+            "guest memory", True, "no shared memory folder: RAM files go to the state folder (slower)"
+        )
+    return _check("guest memory", True, f"{shm}: {shutil.disk_usage(shm).free >> 20} MiB free")
+
+
+def _kvm() -> dict[str, Any]:
+    found = os.path.exists("/dev/kvm")
+    text = (
+        "not here"
+        if not found
+        else "a device is here; it is used only where a probe boots the stand-in on it"
+    )
+    return _check("kvm", True, f"{text}; TCG is used")

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``hvlab up``, ``ssh``, ``console`` and ``down``: manual bring-up on the same machinery."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
+from lab.machine import state
+from lab.machine.terminal import attach_terminal
+from lab.model.errors import BadInput, ExitCode
+from lab.progress import TextProgress
+from lab.templates import load_machine
+from lab.validate.bringup import BootRequest, Lab
+from lab.validate.child_service import start_child
+from lab.validate.kernels import prepare
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """``--name`` of a lab that is up."""
+    parser.add_argument("--name", metavar="N", help="which lab (default: the only one that is up)")
+
+
+def add_verbs(verbs: Any) -> None:
+    """Register the verbs."""
+    up = verbs.add_parser("up", help="boot a lab and leave it running")
+    add_kernel_selectors(up)
+    add_machine(up)
+    up.add_argument("--name", metavar="N", help="name of the lab (default: lab-1, lab-2, ...)")
+    up.add_argument("--append", metavar="ARGS", default="", help="kernel arguments to add")
+    up.add_argument("--json", action="store_true", help="print what is up as JSON")
+    up.set_defaults(run=run_up)
+
+    ssh = verbs.add_parser("ssh", help="log in to the root (or run a command there)")
+    add_name(ssh)
+    ssh.add_argument("where", nargs="?", choices=("root", "child"), default="root")
+    ssh.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    ssh.set_defaults(run=run_ssh)
+
+    console = verbs.add_parser("console", help="the root's serial console; leave with Ctrl-]")
+    add_name(console)
+    console.add_argument("--log", action="store_true", help="print what it said so far and end")
+    console.set_defaults(run=run_console)
+
+    down = verbs.add_parser("down", help="end a lab; nothing of it stays")
+    add_name(down)
+    down.add_argument("--all", action="store_true", help="every lab that is up")
+    down.set_defaults(run=run_down)
+
+
+def run_up(args: argparse.Namespace) -> int:
+    """Boot, start the child, detach."""
+    progress = TextProgress()
+    params = dict(_pair(p) for p in args.param)
+    spec = load_machine(args.machine, params)
+    kernel = prepare(selectors_of(args), progress)
+    with progress.phase("boot"):
+        request = BootRequest(
+            machine=spec,
+            kernel=kernel,
+            qemu=args.qemu,
+            kernel_args=tuple(args.append.split()),
+            template=args.machine,
+            params=params,
+            name=args.name,
+            detached=True,
+        )
+        lab = Lab.boot(request, progress)
+    try:
+        windows = start_child(lab) if spec.hypervisor == "stand-in" else []
+        info = {
+            "name": lab.name,
+            "kernel": lab.release,
+            "ssh_port": lab.machine.ssh_port,
+            "seconds": round(lab.boot_seconds, 2),
+            "folder": str(lab.machine.lab.path),
+            "windows": windows,
+        }
+        lab.keep()
+    except BaseException:
+        lab.close()
+        raise
+    if args.json:
+        print(json.dumps(info, indent=1))
+        return ExitCode.PASS
+    print(f"lab {lab.name} is up: Linux {lab.release}, {lab.boot_seconds:.1f} s to SSH")
+    for w in windows:
+        where = f"GPA {w['gpa']:#x}" if w["gpa"] is not None else f"not mapped: {w['error']}"
+        print(f"  {w['device']} {w['bdf']} BAR{w['bar']} ({w['pages']} pages) in the child: {where}")
+    print(
+        f"  hvlab ssh --name {lab.name} | hvlab mmio read --name {lab.name} 0x0 | hvlab ledger | hvlab down"
+    )
+    return ExitCode.PASS
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise BadInput(f"{text!r} is not K=V", where="--param", hint="for example --param cpus=2")
+    return key, value
+
+
+def run_ssh(args: argparse.Namespace) -> int:
+    """Hand the terminal to ssh."""
+    if args.where == "child":
+        raise BadInput(
+            "the child of this machine is the payload: it has no shell",
+            where="hvlab ssh child",
+            hint="drive its memory with hvlab mmio read|write",
+        )
+    lab = state.find(args.name)
+    port = lab.record.ssh_port
+    known = lab.path / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{port} {(lab.path / 'known_host').read_text()}")
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    argv = ["ssh", "-F", "none", "-i", str(lab.path / "id_ed25519"), "-p", str(port)]
+    argv += ["-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=/dev/null"]
+    argv += [
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "ConnectTimeout=10",
+    ]
+    if not lab.qemu_alive():
+        raise BadInput(
+            f"the machine of lab {lab.name!r} does not run any more", hint=f"hvlab down --name {lab.name}"
+        )
+    return subprocess.run([*argv, "root@127.0.0.1", *command], check=False).returncode
+
+
+def run_console(args: argparse.Namespace) -> int:
+    """Show or attach the serial console."""
+    lab = state.find(args.name)
+    log = lab.path / "console.log"
+    if args.log or not sys.stdin.isatty():
+        sys.stdout.write(log.read_text(errors="replace"))
+        return ExitCode.PASS
+    print(f"console of {lab.name}; leave with Ctrl-]", file=sys.stderr)
+    attach_terminal(lab.run_dir / "console.sock", log)
+    return ExitCode.PASS
+
+
+def run_down(args: argparse.Namespace) -> int:
+    """End one lab, or all that are up."""
+    labs = [lab for lab in state.list_labs() if lab.status() == "up"] if args.all else [state.find(args.name)]
+    for lab in labs:
+        state.clean(lab, running=True)
+        print(f"lab {lab.name} is down")
+    return ExitCode.PASS

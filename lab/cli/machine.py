@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``hvlab machine``: the rendered template and the exact QEMU command line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from lab.cli.labs import _pair
+from lab.machine.argv import Boot, MachineFiles, NetPorts, build_argv, shell_quoted
+from lab.machine.qemu import choose_accel, find_qemu
+from lab.model.errors import ExitCode
+from lab.templates import available, find, load_machine, render
+
+
+def add_verbs(verbs: Any) -> None:
+    """Register ``machine show`` and ``machine list``."""
+    machine = verbs.add_parser("machine", help="machine templates")
+    actions = machine.add_subparsers(metavar="show|list", required=True)
+    show = actions.add_parser("show", help="the rendered machine and its QEMU command line, ready to paste")
+    show.add_argument("template", nargs="?", default="mshv-root", metavar="TEMPLATE")
+    show.add_argument("--param", metavar="K=V", action="append", default=[], help="parameter of the template")
+    show.add_argument("--qemu", metavar="PATH", help="qemu-system-x86_64 to use")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(run=run_show)
+    listing = actions.add_parser("list", help="templates that ship with the lab")
+    listing.set_defaults(run=run_list)
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print machine and command line; files that a boot would make are shown by their names."""
+    params = dict(_pair(p) for p in args.param)
+    spec = load_machine(args.template, params)
+    qemu = find_qemu(args.qemu)
+    accel = choose_accel(spec, qemu)
+    folder = Path("LAB")
+    files = MachineFiles(
+        kernel=Path("bzImage"),
+        initramfs=folder / "initramfs.cpio",
+        standin=Path("hv.elf") if spec.hypervisor == "stand-in" else None,
+        ram=folder / "ram",
+        console_socket=folder / "console.sock",
+        console_log=folder / "console.log",
+        hypervisor_log=folder / "hypervisor.log",
+        qmp_socket=folder / "qmp.sock",
+        reset_log=folder / "reset.log",
+        devices={d.id: folder / f"{d.id}.mem" for d in spec.devices},
+    )
+    argv = build_argv(spec, qemu, files, NetPorts(), accel, Boot(wait=False))
+    if args.json:
+        print(
+            json.dumps({"machine": dataclasses.asdict(spec), "argv": argv, "accel": accel.reason}, indent=1)
+        )
+        return ExitCode.PASS
+    print(render(find(args.template), params).text.rstrip())
+    print(f"\n# {accel.reason}; QEMU {qemu.text}; a lab that is up has its own command line in argv.txt")
+    print(shell_quoted(argv))
+    return ExitCode.PASS
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print template names."""
+    del args
+    for name, path in available().items():
+        print(f"{name}\t{path}")
+    return ExitCode.PASS

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``hvlab validate``: a series in, a verdict with its evidence out."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from _pytest.mark.expression import Expression
+
+from lab.cli.labs import _pair
+from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
+from lab.machine.qemu import choose_accel, find_qemu
+from lab.model.errors import BadInput
+from lab.model.result import ValidateResult
+from lab.progress import TextProgress
+from lab.report import html, junit, mail, result_json, terminal
+from lab.templates import load_machine
+from lab.validate.attachments import collect
+from lab.validate.kernels import embedded_series
+from lab.validate.walk import ValidateRequest, validate
+
+
+def add_verbs(verbs: Any) -> None:
+    """Register ``validate``."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "validate", help="judge a series on base and patched kernel", description=__doc__
+    )
+    parser.add_argument(
+        "series",
+        nargs="?",
+        metavar="SERIES",
+        help="mbox, maildir, directory, A..B (with --tree) or -; default: the embedded series",
+    )
+    add_kernel_selectors(parser, series_option=False)
+    add_machine(parser)
+    parser.add_argument(
+        "--flavour", metavar="F", action="append", help="kernel flavour, may be repeated (default: plain)"
+    )
+    parser.add_argument("--fixes", metavar="C1,C2", default="", help="claims that the series is said to fix")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="output folder (default: hvlab-out/<time> here)"
+    )
+    parser.add_argument(
+        "-k", metavar="EXPR", dest="expression", help="only scenarios that match (as pytest's -k)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="only the scenarios of the claims that the series names"
+    )
+    parser.add_argument(
+        "--keep", metavar="NAME", nargs="?", const="kept", help="leave the first failed lab up under NAME"
+    )
+    parser.add_argument("--json", action="store_true", help="print result.json instead of the table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Validate and write every voice of the report; returns the documented exit code."""
+    embedded = args.series is None
+    series = str(embedded_series()) if embedded else args.series
+    out = args.out or Path("hvlab-out") / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    fixes = tuple(filter(None, (c.strip() for c in args.fixes.split(","))))
+    if bad := [c for c in fixes if not c.startswith("C") or not c[1:].isdigit()]:
+        raise BadInput(f"not a claim id: {bad[0]}", where="--fixes", hint="claims look like C16")
+    _check_early(args)
+    progress = TextProgress()
+    request = ValidateRequest(
+        selectors=selectors_of(args, series=series),
+        flavours=tuple(args.flavour or ["plain"]),
+        out=out.resolve(),
+        fixes=fixes,
+        machine=args.machine,
+        params=tuple(args.param),
+        quick=args.quick,
+        expression=args.expression,
+        keep=args.keep,
+        embedded=embedded,
+    )
+    result = replace(validate(request, progress), reproduce=(_command(args),))
+    write_reports(result, request.out)
+    if args.json:
+        print(result_json.dumps(result))
+    else:
+        print(terminal.table(result, colour=sys.stdout.isatty(), out=out))
+    return result.exit_code
+
+
+def _check_early(args: argparse.Namespace) -> None:
+    """Refuse what only the drive would stumble over, minutes later, on every scenario."""
+    choose_accel(load_machine(args.machine, dict(_pair(p) for p in args.param)), find_qemu(args.qemu))
+    if args.expression:
+        try:
+            Expression.compile(args.expression)
+        except SyntaxError as e:
+            raise BadInput(
+                f"not an expression: {e}", where=f"-k {args.expression!r}", hint='for example -k "first_touch or removed"'
+            ) from None
+
+
+def write_reports(result: ValidateResult, out: Path) -> None:
+    """result.json, junit.xml, report.html, summary.txt and the lock file in ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "result.json").write_text(result_json.dumps(result) + "\n")
+    (out / "junit.xml").write_text(junit.xml(result))
+    (out / "report.html").write_text(html.page(result, collect(out)))
+    (out / "summary.txt").write_text(mail.text(result))
+    (out / "base.lock").write_text(result_json.lock(result) + "\n")
+
+
+def _command(args: argparse.Namespace) -> str:
+    words = ["hvlab", "validate"]
+    if args.series:
+        words.append(args.series)
+    words += ["--base", "lock:base.lock"] if not args.tree else ["--tree", args.tree]
+    for flavour in args.flavour or []:
+        words += ["--flavour", flavour]
+    if args.fixes:
+        words += ["--fixes", args.fixes]
+    return shlex.join(words)

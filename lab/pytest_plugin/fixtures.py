@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fixtures of a scenario. ``lab`` checks after every scenario what nobody may leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.child.vmm import Vmm
+from lab.pytest_plugin.afterwards import check_afterwards
+from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
+from lab.pytest_plugin.recording import Recording
+from lab.pytest_plugin.scenario import ScenarioMark, scenario_of
+from lab.pytest_plugin.session import LabSession
+from lab.root.root import Root
+from lab.validate.bringup import Lab, LabDevice
+from lab.validate.kernel_log import KernelLog
+
+
+def _session(request: pytest.FixtureRequest) -> LabSession:
+    from lab.pytest_plugin.hooks import SESSION
+
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> Evidence:
+    """Evidence and observations of this scenario."""
+    session = _session(request)
+    if session.recording is None:
+        session.recording = Recording(request.node.name, ScenarioMark())
+    return Evidence(session.recording, session.out)
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, evidence: Evidence) -> Iterator[Lab]:
+    """A clean booted lab; afterwards kernel log, ledger and partitions are checked."""
+    session = _session(request)
+    mark = scenario_of(request.node) or ScenarioMark()
+    booted = session.lab(mark)
+    ledger_start = booted.hypervisor.position()
+    yield booted
+    try:
+        check_afterwards(booted, mark, evidence, ledger_start)
+    finally:
+        booted.hypervisor.faults.clear()
+
+
+@pytest.fixture
+def root(lab: Lab) -> Root:
+    """The root partition over SSH."""
+    return lab.root
+
+
+@pytest.fixture
+def kernel_log(lab: Lab) -> KernelLog:
+    """The root's kernel log, serial and dmesg merged, with a position cursor."""
+    return lab.kernel_log
+
+
+@pytest.fixture
+def ledger(lab: Lab) -> LedgerProbe:
+    """The stand-in's ledger from here on."""
+    return LedgerProbe(lab.hypervisor)
+
+
+@pytest.fixture
+def slat(lab: Lab) -> SlatProbe:
+    """Second-level page tables."""
+    return SlatProbe(lab.hypervisor)
+
+
+@pytest.fixture
+def device(lab: Lab) -> LabDevice:
+    """The ivshmem device: BAR2 backed by a host file whose pages carry index and nonce."""
+    return lab.device("ivshmem-plain")
+
+
+@pytest.fixture
+def edu(lab: Lab) -> LabDevice:
+    """QEMU's edu device."""
+    return lab.device("edu")
+
+
+@pytest.fixture
+def child(lab: Lab) -> Iterator[Vmm]:
+    """A VMM in the root, started but without a partition; ended afterwards whatever happened."""
+    vmm = Vmm(lab.root)
+    vmm.start()
+    try:
+        yield vmm
+    finally:
+        vmm.close()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Configuration and run hooks: options, the order of scenarios, one rerun after a tripwire."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from lab.pytest_plugin.recording import Recording
+from lab.pytest_plugin.scenario import ScenarioMark, scenario_id, scenario_of
+from lab.pytest_plugin.session import LabSession, SessionOptions
+
+SESSION = pytest.StashKey[LabSession]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Selectors as ``hvlab`` takes them, plus the plumbing that ``hvlab validate`` uses."""
+    group = parser.getgroup("hvlab", "Linux on a stand-in for Microsoft's hypervisor")
+    add = group.addoption
+    add("--hvlab-series", metavar="S", help="series under test (default: the embedded one)")
+    add("--hvlab-stock", action="store_true", help="test the base kernel without any series")
+    add("--hvlab-base", metavar="SPEC", help="base kernel: debian, debian:7.2, FILE.tar.*, lock:FILE")
+    add("--hvlab-tree", metavar="DIR[@REV]", help="base kernel from a git tree")
+    add("--hvlab-kernel", metavar="IMAGE", type=Path, help="a bzImage to test as it is")
+    add(
+        "--hvlab-kernel-file",
+        metavar="FILE",
+        type=Path,
+        help="description of a built kernel (hvlab writes it)",
+    )
+    add("--hvlab-flavour", metavar="F", default="plain", help="kernel flavour (default: %(default)s)")
+    add("--hvlab-machine", metavar="M", default="mshv-root", help="machine template (default: %(default)s)")
+    add("--hvlab-param", metavar="K=V", action="append", default=[], help="parameter of the machine template")
+    add("--hvlab-qemu", metavar="PATH", help="qemu-system-x86_64 to use")
+    add("--hvlab-no-sandbox", action="store_true", help="build without a sandbox")
+    add("--hvlab-quick", action="store_true", help="only the quick set: marked quick, or of the claims named")
+    add("--hvlab-claims", metavar="C1,C2", default="", help="claims whose scenarios are the quick set")
+    add("--hvlab-out", metavar="DIR", type=Path, help="folder for evidence files")
+    add("--hvlab-report", metavar="FILE", type=Path, help="write outcomes as JSON lines")
+    add("--hvlab-keep", metavar="NAME", help="leave the lab of a failed scenario up under this name")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks; nothing boots here."""
+    config.addinivalue_line(
+        "markers", "scenario(claims, needs, quick, kernel_args, ...): drives a guest; see lab.pytest_plugin"
+    )
+    config.addinivalue_line("markers", "long: takes longer than the default run allows (tox -e long)")
+    config.stash[SESSION] = LabSession(SessionOptions.from_config(config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drop what is not quick if asked; order the rest."""
+    marks = [(item, scenario_of(item)) for item in items]
+    twice = [n for n, k in Counter(scenario_id(i) for i, m in marks if m is not None).items() if k > 1]
+    if twice:
+        raise pytest.UsageError(f"two scenarios share an id: {', '.join(twice)}")
+    claims = set(filter(None, config.getoption("--hvlab-claims").split(",")))
+
+    def quick(mark: ScenarioMark | None) -> bool:
+        return mark is not None and (bool(claims & set(mark.claims)) if claims else mark.quick)
+
+    if config.getoption("--hvlab-quick"):
+        config.hook.pytest_deselected(items=[i for i, m in marks if not quick(m)])
+        marks = [(i, m) for i, m in marks if quick(m)]
+    # The quick set first, so that its verdict is there early; inside, equal boots side by side.
+    marks.sort(key=lambda pair: (not quick(pair[1]), pair[1].kernel_args if pair[1] else ()))
+    items[:] = [item for item, _ in marks]
+    config.stash[SESSION].quick_left = sum(quick(m) for _, m in marks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a scenario; after a tripwire hit (a QEMU defect, never a kernel bug) run it once more."""
+    mark = scenario_of(item)
+    if mark is None:
+        return None
+    session = item.config.stash[SESSION]
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = []
+    for attempt in (1, 2):
+        session.recording = Recording(scenario_id(item), mark)
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not session.recording.infrastructure or attempt == 2:
+            break
+        session.note(f"{item.name}: {session.recording.infrastructure[0]}; running it once more")
+        if hasattr(item, "_initrequest"):
+            item._initrequest()
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    session.finish_scenario()
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Collect what each phase of a scenario raised."""
+    report = yield
+    session = item.config.stash[SESSION]
+    if session.recording is not None and scenario_of(item) is not None:
+        session.recording.phase(call)
+        if report.failed:
+            report.sections.extend(session.recording.sections())
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Shut every lab down and close the report; ``end`` tells a finished run from a killed one."""
+    session.config.stash[SESSION].finish()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing stays behind even when collection failed."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a scenario holds in its hands: evidence, ledger, SLAT and kernel log of the running lab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.hypervisor import FaultHandle, HypervisorView
+from lab.hypervisor.names import HYPERCALLS
+from lab.judge import ledger as judge_ledger
+from lab.judge import slat as judge_slat
+from lab.model.errors import GuestDied
+from lab.model.ledger import LedgerRecord, LedgerSlice, RecordKind, SlatRun
+from lab.pytest_plugin.recording import Recording
+
+_CODE = {name: code for code, name in HYPERCALLS.items()}
+
+
+class Evidence:
+    """What a person reads (``add``) and what base and patched are compared by (``observe``)."""
+
+    def __init__(self, recording: Recording, out: Path | None) -> None:
+        self._recording = recording
+        self._out = out
+
+    def add(self, text: str) -> None:
+        """One line of evidence."""
+        self._recording.evidence.append(text)
+
+    def observe(self, key: str, value: Any) -> None:
+        """A fact to compare. It must be equal in two boots of one kernel: no addresses of this boot."""
+        self._recording.observations[key] = value
+        self.add(f"{key} = {value}")
+
+    def doubt(self, reason: str) -> None:
+        """Something that keeps this scenario from a pass."""
+        if reason not in self._recording.doubts:
+            self._recording.doubts.append(reason)
+
+    def fail(self, reason: str) -> None:
+        """A defect found by a check that runs after the scenario's own code."""
+        if reason not in self._recording.failures:
+            self._recording.failures.append(reason)
+
+    def died(self, error: GuestDied) -> None:
+        """The guest did not live to the end of the checks."""
+        self._recording.error(error)
+
+    def splat(self, ident: str) -> None:
+        """An unexpected splat, by its stable id."""
+        self._recording.splats.append(ident)
+
+    def file(self, name: str, text: str) -> None:
+        """Keep a longer piece of evidence as a file of its own, if there is an output folder."""
+        if self._out is None:
+            return
+        folder = self._out / "evidence" / _safe(self._recording.scenario)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8", errors="replace")
+        self._recording.files.append(str((folder / name).relative_to(self._out)))
+
+
+class LedgerProbe:
+    """The ledger since the scenario began."""
+
+    def __init__(self, view: HypervisorView) -> None:
+        self._view = view
+        self.start = view.position()
+
+    def mark(self) -> int:
+        """A position to look from later."""
+        return self._view.position()
+
+    def since(self, position: int | None = None) -> LedgerSlice:
+        """Records after ``position`` (default: the scenario's start)."""
+        return self._view.since(self.start if position is None else position)
+
+    def hypercalls(self, name: str, position: int | None = None) -> tuple[LedgerRecord, ...]:
+        """Hypercalls of one name (``MAP_GPA_PAGES``) after a position."""
+        code = _CODE[name]
+        records = self.since(position).records
+        return tuple(r for r in records if r.kind is RecordKind.HYPERCALL and r.code == code)
+
+    def maps(self, partition: int, position: int | None = None) -> tuple[LedgerRecord, ...]:
+        """MAP_GPA_PAGES calls for one partition after a position."""
+        return tuple(judge_ledger.maps_of(self.since(position), partition))
+
+    def unmaps(self, partition: int, position: int | None = None) -> tuple[LedgerRecord, ...]:
+        """UNMAP_GPA_PAGES calls for one partition after a position."""
+        return tuple(judge_ledger.unmaps_of(self.since(position), partition))
+
+    def inject(
+        self,
+        name: str,
+        *,
+        status: int,
+        skip: int = 0,
+        count: int = 1,
+        complete: int | None = None,
+        partition: int | None = None,
+        gfns: tuple[int, int] | None = None,
+    ) -> FaultHandle:
+        """Make hypercall ``name`` fail; see lab.hypervisor.faults. Cleared after the scenario."""
+        return self._view.faults.inject(
+            _CODE[name],
+            status=status,
+            skip=skip,
+            count=count,
+            complete=complete,
+            partition=partition,
+            gfn=range(*gfns) if gfns else None,
+        )
+
+
+class SlatProbe:
+    """Second-level page tables of children, as the hypervisor has them now."""
+
+    def __init__(self, view: HypervisorView) -> None:
+        self._view = view
+
+    def runs(self, partition: int, gfns: range | None = None) -> tuple[SlatRun, ...]:
+        """Mapped runs of a partition, cut to a GFN range if one is given."""
+        runs = self._view.slat(partition)
+        if gfns is None:
+            return tuple(runs)
+        return tuple(judge_slat.clip(runs, gfns))
+
+    def spa_of(self, partition: int, gfn: int) -> int | None:
+        """SPA page number behind a GFN; None if it is not mapped for any access."""
+        for run in self._view.slat(partition):
+            if run.gfn <= gfn < run.gfn + run.pages and not run.no_access:
+                return run.spa + gfn - run.gfn
+        return None
+
+    def audit(
+        self, partition: int, regions: Iterable[judge_slat.Region], windows: Sequence[tuple[int, int]] = ()
+    ) -> list[str]:
+        """Problems of a partition's SLAT against the live regions (empty: none)."""
+        return judge_slat.audit(self._view.slat(partition), list(regions), list(windows))
+
+    def owners(self, spa: int) -> list[tuple[int, int]]:
+        """Who maps this SPA page: (partition, GFN) pairs, the root left out."""
+        return self._view.owners(spa)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Phases image and boot: from a built kernel and a machine template to a lab that answers.
+
+A :class:`Lab` is the machine, the stand-in seen from outside, the root over SSH, and the devices,
+together. ``hvlab up``, the scenarios and the detector proofs all boot through here.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.build import kernel as kernel_build
+from lab.build.cache import Cache
+from lab.build.rootfs import build_initramfs, overlay_cpio
+from lab.build.standin import StandIn, build_standin
+from lab.build.vmm import build_vmm
+from lab.hypervisor.view import HypervisorView
+from lab.machine import ivshmem, state
+from lab.machine.argv import Boot, below_4g
+from lab.machine.files import BootFiles
+from lab.machine.process import Machine
+from lab.machine.qemu import choose_accel, find_qemu
+from lab.machine.symbols import SymbolTable
+from lab.machine.watch import Watch
+from lab.model.errors import LabError
+from lab.model.kernel import KernelImage
+from lab.model.machine import Device, IvshmemDevice, MachineSpec
+from lab.progress import Progress
+from lab.root.keys import make_keys
+from lab.root.root import Root
+from lab.templates import load_machine
+from lab.validate.exchange import image_from_json, image_to_json
+from lab.validate.kernel_log import KernelLog
+from lab.validate.kernels import open_cache
+
+READY = "HVLAB-READY"
+BOOT_BUDGET = 90.0
+"""Seconds for a whole boot; a silent console ends it much earlier. Times the flavour's factor."""
+SSH_BUDGET = 20.0
+ROOT_PARTITION = 1
+GONE_BUDGET = 5.0
+"""Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
+LAB_ARGS = ("sysctl.kernel.hung_task_timeout_secs=10",)
+"""Boot arguments of every lab: a task stuck in the driver is reported by the kernel itself before the
+lab's own patience ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootRequest:
+    """What to boot. ``kernel_args`` are added to the template's."""
+
+    machine: MachineSpec
+    kernel: KernelImage
+    qemu: str | None = None
+    kernel_args: tuple[str, ...] = ()
+    template: str = "mshv-root"
+    params: dict[str, str] = field(default_factory=dict)
+    name: str | None = None
+    detached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LabDevice:
+    """An emulated device as a scenario needs it. ``bar`` is the BAR that gets passed through."""
+
+    id: str
+    kind: str
+    bdf: str
+    bar: int
+    pages: int
+    memory: ivshmem.DeviceMemory | None = None
+    nonce: int = 0
+
+    def expected_word(self, page: int, word: int = 0) -> int:
+        """The 64-bit word that the host put into a page of the device (ivshmem only)."""
+        return ivshmem.expected_word(self.nonce, page, word)
+
+    def backing_bytes(self, page: int, offset: int, size: int) -> bytes:
+        """What the device's memory holds now, read on the host."""
+        assert self.memory is not None, "only ivshmem devices have a host file"
+        return self.memory.read(page * 4096 + offset, size)
+
+
+class Lab:
+    """A booted lab. Use :meth:`boot` or :meth:`attach`; :meth:`close` ends it, :meth:`leave` does not."""
+
+    root_id = ROOT_PARTITION
+
+    def __init__(self, machine: Machine, kernel: KernelImage, factor: float) -> None:
+        self.machine = machine
+        self.kernel = kernel
+        self.factor = factor
+        self.symbols = _symbols(kernel)
+        self.watch = Watch(machine, factor=factor, symbols=self.symbols)
+        self.hypervisor: HypervisorView
+        self.root: Root
+        self.kernel_log: KernelLog
+        self.devices: tuple[LabDevice, ...] = ()
+        self.release = kernel.release
+        self.boot_seconds = 0.0
+        self._release = ExitStack()
+        self._end = ExitStack()
+        self._bound: set[str] = set()
+        self._bars: dict[str, dict[int, int]] = {}
+        self.log_mark = 0
+        """Position in the kernel log up to which somebody has looked for splats."""
+        self._spoilt = ""
+
+    @classmethod
+    def boot(cls, request: BootRequest, progress: Progress, cache: Cache | None = None) -> Lab:
+        """Boot to an SSH login. Raises GuestDied (phase ``boot`` or ``ssh``) or LabError; nothing stays."""
+        cache = cache or open_cache()
+        standin = build_standin(cache) if request.machine.hypervisor == "stand-in" else None
+        initramfs = build_initramfs(build_vmm(cache), cache)
+        qemu = find_qemu(request.qemu)
+        accel = choose_accel(request.machine, qemu)
+        started = time.monotonic()
+        with ExitStack() as undo:
+            folder = state.create(request.name, detached=request.detached, machine=request.machine.name)
+            undo.callback(folder.remove)
+            keys = make_keys()
+            keys.save(folder.path)
+            overlay = keys.overlay() | _modules(request.kernel)
+            ramdisk = folder.path / "initramfs.cpio"
+            ramdisk.write_bytes(initramfs.read_bytes() + overlay_cpio(overlay))
+            nonce = ivshmem.new_nonce()
+            folder.update(info=_info(request, standin, nonce))
+            machine = Machine.start(
+                request.machine,
+                qemu,
+                accel,
+                BootFiles(request.kernel.bzimage, ramdisk, standin.elf if standin else None),
+                folder,
+                boot=Boot(wait=not request.detached, kernel_args=(*LAB_ARGS, *request.kernel_args)),
+                nonce=nonce,
+            )
+            undo.callback(machine.stop)
+            progress.step(0, None, f"{folder.name}: {accel.reason}")
+            lab = cls(machine, request.kernel, kernel_build.flavour(request.kernel.flavour).time_factor)
+            lab.watch.wait(
+                lambda: READY in machine.console.text(),
+                BOOT_BUDGET * lab.factor,
+                "boot",
+                "the root's init to say that it is ready",
+                booting=True,
+            )
+            undo.push(lab._release)
+            lab._connect(standin)
+            lab.boot_seconds = time.monotonic() - started
+            undo.pop_all()
+        lab._end.callback(folder.remove)
+        lab._end.callback(machine.stop)
+        return lab
+
+    @classmethod
+    def attach(cls, name: str | None) -> Lab:
+        """A lab that ``hvlab up`` left running. Raises BadInput when there is none of that name."""
+        folder = state.find(name)
+        info = folder.record.info
+        spec = load_machine(info["template"], info["params"])
+        machine = Machine.attach(folder, spec)
+        try:
+            kernel = image_from_json(info["kernel"])
+            lab = cls(machine, kernel, kernel_build.flavour(kernel.flavour).time_factor)
+            standin = (
+                StandIn(Path(info["standin"][0]), Path(info["standin"][1]), info["standin"][2])
+                if info["standin"]
+                else None
+            )
+            lab._release.callback(machine.detach)
+            lab._connect(standin)
+        except BaseException:
+            machine.detach()
+            raise
+        return lab
+
+    def _connect(self, standin: StandIn | None) -> None:
+        machine, folder = self.machine, self.machine.lab
+        if standin is not None:
+            self.hypervisor = HypervisorView(
+                machine.files.ram, standin.symbols, below_4g(machine.spec.memory)
+            )
+            self._release.callback(self.hypervisor.close)
+        host_key = (folder.path / "known_host").read_text().strip()
+        self.root = Root(
+            "127.0.0.1", machine.ssh_port, folder.path / "id_ed25519", self.watch, host_key=host_key
+        )
+        self._release.callback(self.root.close)
+        self.root.connect(SSH_BUDGET * self.factor)
+        self.kernel_log = KernelLog(machine, self.root)
+        self.devices = tuple(_device(machine, d) for d in machine.spec.devices)
+        for device in self.devices:
+            if device.memory is not None:
+                self._release.callback(device.memory.close)
+
+    @property
+    def name(self) -> str:
+        """The lab's name."""
+        return self.machine.lab.name
+
+    def device(self, kind: str) -> LabDevice:
+        """The first device of a kind; KeyError if the machine has none."""
+        for device in self.devices:
+            if device.kind == kind:
+                return device
+        raise KeyError(f"machine {self.machine.spec.name} has no {kind} device")
+
+    def bar_spa(self, device: LabDevice) -> int:
+        """SPA page number of the device's BAR, as the root's PCI core placed it at boot."""
+        if not self._bars:
+            self._bars = {d.bdf: {b.index: b.address >> 12 for b in d.bars} for d in self.root.pci_devices()}
+        return self._bars[device.bdf][device.bar]
+
+    def passthrough(self, device: LabDevice) -> None:
+        """Give a device to vfio-pci, once per boot."""
+        if device.bdf not in self._bound:
+            self.root.bind_vfio(device.bdf)
+            self._bound.add(device.bdf)
+
+    def child_partition(self) -> int:
+        """Id of the only child partition. LabError when there is none or more than one."""
+        ids = [p.id for p in self.hypervisor.partitions() if p.id != ROOT_PARTITION]
+        if len(ids) != 1:
+            raise LabError(f"expected one child partition, the stand-in has {len(ids)}", where=self.name)
+        return ids[0]
+
+    def symbolise(self, address: int) -> str:
+        """``function+0x12`` of the kernel under test; hex when unknown."""
+        return self.symbols.name(address) if self.symbols is not None else f"{address:#x}"
+
+    def spoil(self, why: str) -> None:
+        """This lab is no clean start for anything any more."""
+        self._spoilt = self._spoilt or why
+
+    def clean(self) -> bool:
+        """Whether another scenario may start here: alive, no splat so far, no child left."""
+        if not self.machine.alive() or self.machine.death() is not None:
+            self.spoil("the guest is dead")
+        elif not self._spoilt and (left := self.partitions_left()):
+            self.spoil(f"partition {left[0]} is still there")
+        return not self._spoilt
+
+    @property
+    def why_not_clean(self) -> str:
+        """What spoilt this lab; empty while it is clean."""
+        return self._spoilt
+
+    def partitions_left(self) -> list[int]:
+        """Children that are still there after the driver had its time to take destroyed ones away."""
+        deadline = time.monotonic() + GONE_BUDGET
+        while True:
+            left = [p.id for p in self.hypervisor.partitions() if p.id != ROOT_PARTITION]
+            if not left or time.monotonic() > deadline:
+                return left
+            self.watch.check("waiting for destroyed partitions to go")
+            time.sleep(0.01)
+
+    def leave(self) -> None:
+        """Release everything of this process and let the lab run."""
+        self._release.close()
+
+    def close(self) -> None:
+        """End the lab: QEMU, files, folder. Safe to call twice. A lab that was attached only gets left."""
+        self._release.close()
+        self._end.close()
+
+    def keep(self) -> None:
+        """Leave a lab that was booted detached to itself: it is up now, under its name."""
+        self._release.callback(self.machine.detach)
+        self._release.close()
+        self._end.pop_all()
+        self.machine.lab.detach()
+
+
+def _symbols(kernel: KernelImage) -> SymbolTable | None:
+    if not kernel.system_map.is_file():
+        return None
+    return SymbolTable.from_system_map(kernel.system_map.read_text())
+
+
+def _modules(kernel: KernelImage) -> dict[str, tuple[bytes, int]]:
+    if not kernel.modules:
+        return {}
+    files = {f"lab/{m.name}": (m.read_bytes(), 0o600) for m in kernel.modules}
+    listing = "".join(f"/lab/{m.name}\n" for m in kernel.modules)
+    return {**files, "lab/modules.list": (listing.encode(), 0o600)}
+
+
+def _info(request: BootRequest, standin: StandIn | None, nonce: int) -> dict[str, object]:
+    return {
+        "nonce": nonce,
+        "template": request.template,
+        "params": request.params,
+        "kernel": image_to_json(request.kernel),
+        "kernel_args": list(request.kernel_args),
+        "standin": [str(standin.elf), str(standin.symbols), standin.key] if standin else None,
+    }
+
+
+def _device(machine: Machine, device: Device) -> LabDevice:
+    bdf = f"0000:00:{device.slot:02x}.0"
+    if isinstance(device, IvshmemDevice):
+        memory = machine.device_memory(device.id)
+        return LabDevice(device.id, device.kind, bdf, 2, device.size // 4096, memory, machine.nonce)
+    return LabDevice(device.id, device.kind, bdf, 0, (1 << 20) // 4096)

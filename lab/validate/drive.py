@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Phase drive: the scenarios on one kernel, in a pytest process of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import paths
+from lab.machine import spawn
+from lab.model.errors import BadInput, LabUnavailable
+from lab.model.kernel import KernelImage
+from lab.progress import Progress
+from lab.validate.exchange import Report, image_to_json, read_report
+
+SILENCE_BUDGET = 240.0
+"""Seconds without a new report line before the run counts as dead. Every wait inside a scenario has a
+budget of its own that is far smaller; this one only catches a pytest process that itself hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriveRequest:
+    """Which scenarios to run on which kernel. ``claims`` selects the quick set by claim."""
+
+    kernel: KernelImage
+    side: str
+    out: Path
+    machine: str = "mshv-root"
+    params: tuple[str, ...] = ()
+    qemu: str | None = None
+    claims: tuple[str, ...] = ()
+    quick: bool = False
+    expression: str | None = None
+    keep: str | None = None
+    factor: float = 1.0
+
+
+@dataclass(slots=True)
+class DriveResult:
+    """What the pytest process reported; ``report.cpu`` includes its guests."""
+
+    report: Report
+    exit_status: int
+    output: str
+    wall: float
+
+
+def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[str]:
+    """Command line of the scenario run."""
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(paths.tests_dir() / "guest" / "scenarios"),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        f"log_file={request.out / 'debug.log'}",
+        "-o",
+        "log_file_level=INFO",
+        f"--rootdir={paths.repo_root()}",
+        f"--hvlab-kernel-file={kernel_file}",
+        f"--hvlab-report={report}",
+        f"--hvlab-out={request.out}",
+        f"--hvlab-machine={request.machine}",
+        f"--hvlab-flavour={request.kernel.flavour}",
+    ]
+    argv += [f"--hvlab-param={p}" for p in request.params]
+    if request.qemu:
+        argv.append(f"--hvlab-qemu={request.qemu}")
+    if request.quick:
+        argv.append("--hvlab-quick")
+    if request.claims:
+        argv.append(f"--hvlab-claims={','.join(request.claims)}")
+    if request.expression:
+        argv += ["-k", request.expression]
+    if request.keep:
+        argv.append(f"--hvlab-keep={request.keep}")
+    return argv
+
+
+def drive(
+    request: DriveRequest, progress: Progress, on_quick: Callable[[Report], None] | None = None
+) -> DriveResult:
+    """Run the scenarios; ``on_quick`` is told once when the quick set is done.
+
+    Raises LabUnavailable when pytest itself breaks, BadInput for a bad -k. A run that dies half-way
+    still returns what it had reported; ``report.complete`` is then False.
+    """
+    request.out.mkdir(parents=True, exist_ok=True)
+    kernel_file = request.out / "kernel.json"
+    kernel_file.write_text(json.dumps(image_to_json(request.kernel), indent=1) + "\n")
+    report_file = request.out / "report.jsonl"
+    report_file.unlink(missing_ok=True)
+    log = request.out / "pytest.log"
+    started = time.monotonic()
+    process = spawn.start(pytest_argv(request, kernel_file, report_file), log=log, die_with_me=True)
+    try:
+        _wait(
+            process, report_file, SILENCE_BUDGET * request.factor, _reporter(progress, request.side, on_quick)
+        )
+    finally:
+        _stop(process)
+    status, wall = process.returncode, time.monotonic() - started
+    output = log.read_text(errors="replace")
+    report = read_report(report_file)
+    if status in (2, 3, 4) and not report.complete:
+        raise LabUnavailable(
+            "the scenario run broke", where=str(log), detail="\n".join(output.splitlines()[-15:])
+        )
+    if status == 5 and not report.outcomes:
+        raise BadInput(
+            "no scenario selected", where=f"-k {request.expression}", hint="hvlab validate --list names them"
+        )
+    return DriveResult(report, status, output, wall)
+
+
+def _reporter(
+    progress: Progress, side: str, on_quick: Callable[[Report], None] | None
+) -> Callable[[Report], None]:
+    waiting = [on_quick] if on_quick else []
+
+    def tell(report: Report) -> None:
+        if report.outcomes:
+            done, last = len(report.outcomes), report.outcomes[-1].id
+            progress.step(done, None, f"{side}: {done} scenarios judged, last {last}")
+        if report.quick_done and waiting:
+            waiting.pop()(report)
+
+    return tell
+
+
+def _wait(
+    process: subprocess.Popen[bytes], report: Path, budget: float, tell: Callable[[Report], None]
+) -> None:
+    seen, last_change = -1, time.monotonic()
+    while process.poll() is None:
+        size = report.stat().st_size if report.exists() else 0
+        if size != seen:
+            seen, last_change = size, time.monotonic()
+            tell(read_report(report))
+        elif time.monotonic() - last_change > budget:
+            _stop(process)
+            return
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End it if it still runs: first asked (it then ends its guests itself), after 10 s made."""
+    for ask, grace in ((process.terminate, 10.0), (process.kill, 5.0)):
+        if process.poll() is not None:
+            return
+        ask()
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Phases fetch, apply and build: from what the user selected to kernels that can boot."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import paths
+from lab.build import kernel as kernel_build
+from lab.build.cache import Cache
+from lab.build.hashing import digest
+from lab.build.sandbox import Sandbox, probe
+from lab.model.errors import BadInput, LabUnavailable
+from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
+from lab.model.series import Series
+from lab.progress import Progress
+from lab.series import apply as apply_series
+from lab.series import load as load_series
+from lab.source import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    """What every verb that boots takes. ``series`` None means no series at all here."""
+
+    series: str | None = None
+    base: str | None = None
+    tree: str | None = None
+    flavour: str = "plain"
+    kernel: Path | None = None
+    qemu: str | None = None
+    sandboxed: bool = True
+    jobs: int = 0
+
+    @property
+    def make_jobs(self) -> int:
+        """Parallel compilers for one kernel build."""
+        return self.jobs or len(os.sched_getaffinity(0))
+
+
+def embedded_series() -> Path:
+    """The series that ``hvlab validate`` uses when none is named."""
+    return paths.tests_dir() / "series" / "mmio-on-demand"
+
+
+def open_cache() -> Cache:
+    """The user's cache, with one clear error when it cannot be written."""
+    root = paths.cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise LabUnavailable(
+            f"cannot create the cache folder: {e.strerror}",
+            where=str(root),
+            hint="set HVLAB_CACHE to a writable folder",
+        ) from e
+    return Cache(root)
+
+
+def choose_sandbox(selectors: Selectors) -> Sandbox:
+    """The build sandbox; LabUnavailable where none works and the user did not waive it."""
+    if not selectors.sandboxed:
+        return Sandbox("none")
+    found = probe()
+    if found is None:
+        raise LabUnavailable(
+            "neither bubblewrap nor user namespaces work here, so a stranger's patch could read this "
+            "machine's files while it builds",
+            where="build sandbox",
+            hint="install bubblewrap and allow user namespaces, or accept the risk with --no-sandbox",
+        )
+    return found
+
+
+def read_series(selectors: Selectors) -> Series | None:
+    """Parse the selected series; stdin is read only for ``-``."""
+    if selectors.series is None:
+        return None
+    stdin = sys.stdin.buffer if selectors.series == "-" else io.BytesIO()
+    return load_series(selectors.series, selectors.tree, stdin)
+
+
+def fetch(selectors: Selectors, series: Series | None, cache: Cache, progress: Progress) -> KernelSource:
+    """Phase fetch. Without a SPEC the newest Debian source inside the series' range is taken."""
+    return resolve(selectors.base, selectors.tree, series.fits if series else None, cache, progress)
+
+
+def apply(source: KernelSource, series: Series, cache: Cache, progress: Progress) -> AppliedSeries:
+    """Phase apply; SeriesDoesNotApply names patch, file and hunk."""
+    return apply_series(source, series, cache, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Phase build, with what both sides share."""
+
+    selectors: Selectors
+    cache: Cache
+    progress: Progress
+    sandbox: Sandbox
+
+    def base(self, source: KernelSource) -> KernelImage:
+        """Build the base kernel, or take it from the cache."""
+        return kernel_build.build_base(
+            source,
+            kernel_build.flavour(self.selectors.flavour),
+            self.cache,
+            self.sandbox,
+            self.progress,
+            self.selectors.make_jobs,
+        )
+
+    def patched(self, base: KernelImage, source: KernelSource, applied: AppliedSeries) -> KernelImage:
+        """Build the patched kernel on a copy of the base's objects."""
+        return kernel_build.build_patched(
+            base,
+            source,
+            applied,
+            kernel_build.flavour(self.selectors.flavour),
+            self.cache,
+            self.sandbox,
+            self.progress,
+            self.selectors.make_jobs,
+        )
+
+
+def prepare(selectors: Selectors, progress: Progress, cache: Cache | None = None) -> KernelImage:
+    """One bootable kernel from the selectors: the image given, or base, or base plus series."""
+    if selectors.kernel is not None:
+        return image_from_file(selectors.kernel, selectors.flavour)
+    cache = cache or open_cache()
+    series = read_series(selectors)
+    with progress.phase("fetch"):
+        source = fetch(selectors, series, cache, progress)
+    builder = Builder(selectors, cache, progress, choose_sandbox(selectors))
+    with progress.phase("build", "base"):
+        image = builder.base(source)
+    if series is None:
+        return image
+    with progress.phase("apply"):
+        applied = apply(source, series, cache, progress)
+    with progress.phase("build", "patched"):
+        return builder.patched(image, source, applied)
+
+
+def image_from_file(bzimage: Path, flavour: str) -> KernelImage:
+    """A user's own bzImage; vmlinux and System.map are looked for in its build tree."""
+    if not bzimage.is_file():
+        raise BadInput("no such kernel image", where=str(bzimage), hint="give a bzImage file")
+    data = bzimage.read_bytes()
+    if data[0x202:0x206] != b"HdrS":
+        raise BadInput(
+            "not an x86 bzImage", where=str(bzimage), hint="give arch/x86/boot/bzImage of a build tree"
+        )
+    offset = int.from_bytes(data[0x20E:0x210], "little") + 0x200
+    release = data[offset : data.index(b"\0", offset)].decode(errors="replace").split(" ")[0]
+    tree = bzimage.resolve().parent
+    for candidate in (tree, *tree.parents):
+        if (candidate / "System.map").is_file():
+            tree = candidate
+            break
+    return KernelImage(
+        key=digest(data),
+        release=release,
+        flavour=flavour,
+        bzimage=bzimage.resolve(),
+        vmlinux=tree / "vmlinux",
+        system_map=tree / "System.map",
+        config=tree / ".config",
+    )

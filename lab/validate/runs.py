@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One kernel's run: scenarios and detector proofs side by side, judged, and kept in the cache.
+
+A run of the base is the same for every series, so it is cached under everything it depends on:
+kernel, stand-in, VMM, scenarios, the lab's own code, machine and selection. Detector proofs depend on
+the kernel image and are cached for both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab import paths
+from lab.build.cache import Cache
+from lab.build.hashing import digest, tree_digest
+from lab.build.rootfs import build_initramfs
+from lab.build.standin import StandIn, build_standin
+from lab.build.vmm import build_vmm
+from lab.judge.verdict import kernel_verdict, settle
+from lab.machine import spawn
+from lab.model.kernel import KernelImage
+from lab.model.result import DetectorProof, KernelRun, PhaseTime
+from lab.model.verdict import Verdict
+from lab.progress import Progress
+from lab.validate.drive import DriveRequest, DriveResult, drive
+from lab.validate.exchange import Report, image_to_json, read_report, run_from_json, run_to_json
+
+ARM_BUDGET = 180.0
+"""Seconds for a whole arming process; its own waits are far shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Which scenarios on which kernel, and where the evidence goes."""
+
+    side: str
+    kernel: KernelImage
+    out: Path
+    claims: tuple[str, ...] = ()
+    quick: bool = False
+    expression: str | None = None
+    keep: str | None = None
+
+
+class Runner:
+    """Runs kernels on one machine template."""
+
+    def __init__(
+        self, cache: Cache, progress: Progress, machine: str, params: tuple[str, ...], qemu: str | None
+    ) -> None:
+        self._cache = cache
+        self._progress = progress
+        self._machine = machine
+        self._params = params
+        self._qemu = qemu
+        self._standin: StandIn | None = None
+        self._initramfs: Path | None = None
+
+    def images(self) -> None:
+        """Phase image: stand-in, VMM and root file system, from the cache when unchanged."""
+        self._standin = build_standin(self._cache)
+        self._initramfs = build_initramfs(build_vmm(self._cache), self._cache)
+
+    def _lab_key(self) -> str:
+        """Everything but kernel and selection that decides what a run says."""
+        if self._standin is None or self._initramfs is None:
+            self.images()
+        assert self._standin is not None and self._initramfs is not None
+        root = paths.repo_root()
+        return digest(
+            self._standin.key,
+            str(self._initramfs.parent.name),
+            tree_digest(root / "lab"),
+            tree_digest(root / "tests" / "guest" / "scenarios"),
+            tree_digest(root / "templates" / "machines"),
+            self._machine,
+            "\0".join(self._params),
+            self._qemu or "",
+        )
+
+    def run(self, plan: RunPlan, on_quick: Callable[[KernelRun], None] | None = None) -> KernelRun:
+        """Drive and judge one kernel. The base side comes from the cache when nothing changed.
+
+        ``on_quick`` gets the run as it stands when the quick set is judged.
+        """
+        selection = digest("\0".join(plan.claims), str(plan.quick), plan.expression or "")
+        key = digest(plan.kernel.key, self._lab_key(), selection)
+        if plan.side == "base" and (entry := self._cache.get("run", key)) is not None:
+            run = run_from_json(json.loads((entry / "run.json").read_text()))
+            self._progress.record(PhaseTime("drive", "base", 0.0, 0.0, "cached"))
+            if on_quick:
+                on_quick(replace(run, cached=True))
+            return replace(run, cached=True)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            proofs = pool.submit(self.proofs, plan.kernel, plan.side, plan.out / "arm")
+
+            def quick(report: Report) -> None:
+                if on_quick:
+                    on_quick(self._judge(plan, report, proofs, ""))
+
+            driven = self._drive(plan, quick)
+            why = (
+                "" if driven.report.complete else f"ended early (status {driven.exit_status}), see pytest.log"
+            )
+            run = self._judge(plan, driven.report, proofs, why)
+        if plan.side == "base" and driven.report.complete and not run.failed_phase and _settled(run):
+            self._cache.publish("run", key, _writer("run.json", run_to_json(run)))
+        return run
+
+    def _drive(self, plan: RunPlan, on_quick: Callable[[Report], None]) -> DriveResult:
+        request = DriveRequest(
+            kernel=plan.kernel,
+            side=plan.side,
+            out=plan.out,
+            machine=self._machine,
+            params=self._params,
+            qemu=self._qemu,
+            claims=plan.claims,
+            quick=plan.quick,
+            expression=plan.expression,
+            keep=plan.keep,
+        )
+        driven = drive(request, self._progress, on_quick)
+        count = f"{len(driven.report.outcomes)} scenarios, {len(driven.report.boots)} boots"
+        self._progress.record(PhaseTime("drive", plan.side, driven.wall, driven.report.cpu, count))
+        return driven
+
+    def _judge(
+        self, plan: RunPlan, report: Report, proofs: Future[tuple[DetectorProof, ...]], cut_short: str
+    ) -> KernelRun:
+        kernel = plan.kernel
+        run = KernelRun(
+            side=plan.side,
+            release=kernel.release,
+            flavour=kernel.flavour,
+            key=kernel.key,
+            verdict=Verdict.INCONCLUSIVE,
+            abilities=report.abilities,
+        )
+        failure = report.boot_failure
+        if failure is not None and not report.boots:
+            verdict = Verdict.INCONCLUSIVE if failure["kind"] == "tripwire" else Verdict.FAIL
+            lines = tuple(str(failure["text"]).splitlines())
+            why = (f"{failure['kind']} in {failure['phase']}", *lines[:40])
+            return replace(run, verdict=verdict, reasons=why, failed_phase="boot")
+        detectors = proofs.result()
+        outcomes = tuple(settle(o, detectors, kernel.flavour) for o in report.outcomes)
+        splats = tuple(dict.fromkeys(report.splats))
+        own = kernel_verdict(outcomes, detectors, flavour=kernel.flavour, splats=splats)
+        verdict, reasons = own.verdict, list(own.reasons)
+        if cut_short:
+            reasons.append(f"the scenario run {cut_short}")
+            verdict = Verdict.FAIL if verdict is Verdict.FAIL else Verdict.INCONCLUSIVE
+        return replace(
+            run,
+            verdict=verdict,
+            reasons=tuple(reasons),
+            outcomes=outcomes,
+            detectors=detectors,
+            splats=splats,
+        )
+
+    def proofs(self, kernel: KernelImage, side: str, out: Path) -> tuple[DetectorProof, ...]:
+        """Detector proofs of this image, from the cache or from a throw-away boot."""
+        key = digest(kernel.key, self._lab_key())
+        if (entry := self._cache.get("armed", key)) is not None:
+            return tuple(DetectorProof(**p) for p in json.loads((entry / "proofs.json").read_text()))
+        started = time.monotonic()
+        out.mkdir(parents=True, exist_ok=True)
+        kernel_file, report_file = out / "kernel.json", out / "report.jsonl"
+        kernel_file.write_text(json.dumps(image_to_json(kernel), indent=1) + "\n")
+        report_file.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "lab.validate.arm", str(kernel_file), str(report_file)]
+        argv += ["--machine", self._machine] + (["--qemu", self._qemu] if self._qemu else [])
+        process = spawn.start(argv, log=out / "arm.log", die_with_me=True)
+        try:
+            process.wait(ARM_BUDGET)
+        except subprocess.TimeoutExpired:
+            self._progress.note(f"arming the detectors of the {side} kernel took over {ARM_BUDGET:.0f} s")
+        finally:
+            process.kill()
+            process.wait()
+        report = read_report(report_file)
+        proofs = tuple(report.proofs)
+        self._progress.record(
+            PhaseTime(
+                "arm",
+                side,
+                time.monotonic() - started,
+                report.cpu,
+                f"{sum(p.fired for p in proofs)} detectors fired",
+            )
+        )
+        if report.complete and proofs and all(p.fired for p in proofs):
+            self._cache.publish(
+                "armed",
+                key,
+                _writer(
+                    "proofs.json", [{"name": p.name, "fired": p.fired, "detail": p.detail} for p in proofs]
+                ),
+            )
+        return proofs
+
+
+def _settled(run: KernelRun) -> bool:
+    """Only a run without doubt is worth keeping: doubt may be gone the next time."""
+    return all(o.verdict is not Verdict.INCONCLUSIVE for o in run.outcomes) and bool(run.outcomes)
+
+
+def _writer(name: str, values: object) -> Callable[[Path], None]:
+    def produce(folder: Path) -> None:
+        (folder / name).write_text(json.dumps(values, indent=1))
+
+    return produce

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The walk of one series: fetch, apply, build, image, boot, drive, judge, on base and patched."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab.build.cache import Cache
+from lab.judge.verdict import compare_runs, exit_code, series_verdict
+from lab.model.errors import KernelBuildFailed, LabError, LabUnavailable, SeriesDoesNotApply
+from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
+from lab.model.result import KernelRun, PhaseTime, ScenarioPair, ValidateResult
+from lab.model.series import Series
+from lab.model.verdict import Verdict
+from lab.progress import Progress
+from lab.validate import kernels
+from lab.validate.kernels import Builder, Selectors
+from lab.validate.runs import Runner, RunPlan
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateRequest:
+    """What ``hvlab validate`` was asked for. ``fixes`` adds to the claims file's own."""
+
+    selectors: Selectors
+    flavours: tuple[str, ...]
+    out: Path
+    fixes: tuple[str, ...] = ()
+    machine: str = "mshv-root"
+    params: tuple[str, ...] = ()
+    quick: bool = False
+    expression: str | None = None
+    keep: str | None = None
+    embedded: bool = False
+
+
+@dataclass(slots=True)
+class _Sides:
+    """The two kernels of one flavour; a side that could not be built carries its run instead."""
+
+    flavour: str
+    base: KernelImage | KernelRun
+    patched: KernelImage | KernelRun
+
+
+def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
+    """Judge a series relative to its base.
+
+    Raises BadInput, and LabUnavailable when nothing about the series could be found out. A series
+    that does not apply, build or boot is a result (fail), a base that does not is one too (exit 4).
+    """
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    request.out.mkdir(parents=True, exist_ok=True)
+    cache = kernels.open_cache()
+    series = kernels.read_series(request.selectors)
+    if series is None:
+        raise LabUnavailable("no series to validate", hint="name one, or use the embedded series")
+    with progress.phase("fetch") as phase:
+        source = kernels.fetch(request.selectors, series, cache, progress)
+        phase.note = f"Linux {source.version} ({source.lock.kind})"
+    for note in source.notes:
+        progress.note(note)
+    sandbox = kernels.choose_sandbox(request.selectors)
+    applied: AppliedSeries | KernelRun
+    try:
+        with progress.phase("apply"):
+            applied = kernels.apply(source, series, cache, progress)
+    except SeriesDoesNotApply as e:
+        if request.embedded and series.fits is not None and source.version not in series.fits:
+            raise LabUnavailable(
+                f"embedded series fits {series.fits}, the base is {source.version}: {e.what}",
+                where=e.where,
+                hint="give a series for this kernel, or --base with a kernel that fits",
+            ) from e
+        applied = _failed("patched", str(source.version), "", "apply", e)
+    sides = [
+        _build(Builder(replace(request.selectors, flavour=f), cache, progress, sandbox), source, applied, f)
+        for f in request.flavours
+    ]
+    runs, pairs = _drive(request, series, cache, sides, progress)
+    return _result(request, series, source, runs, pairs, progress, started)
+
+
+def _build(
+    builder: Builder, source: KernelSource, applied: AppliedSeries | KernelRun, flavour: str
+) -> _Sides:
+    base: KernelImage | KernelRun
+    patched: KernelImage | KernelRun
+    try:
+        with builder.progress.phase("build", "base"):
+            base = builder.base(source)
+    except KernelBuildFailed as e:
+        failed = _failed("base", str(source.version), flavour, "build", e)
+        return _Sides(flavour, failed, replace(failed, side="patched", verdict=Verdict.INCONCLUSIVE))
+    if isinstance(applied, KernelRun):
+        return _Sides(flavour, base, replace(applied, flavour=flavour))
+    try:
+        with builder.progress.phase("build", "patched"):
+            patched = builder.patched(base, source, applied)
+    except KernelBuildFailed as e:
+        patched = _failed("patched", base.release, flavour, "build", e)
+    return _Sides(flavour, base, patched)
+
+
+def _failed(side: str, release: str, flavour: str, phase: str, e: LabError) -> KernelRun:
+    reasons = [e.what if not e.where else f"{e.where}: {e.what}"]
+    if isinstance(e, KernelBuildFailed) and e.patch:
+        reasons.append(f'in the patch "{e.patch}"')
+    reasons += e.detail.splitlines()[:12]
+    return KernelRun(
+        side=side,
+        release=release,
+        flavour=flavour,
+        key="",
+        verdict=Verdict.FAIL,
+        reasons=tuple(reasons),
+        failed_phase=phase,
+    )
+
+
+def _drive(
+    request: ValidateRequest, series: Series, cache: Cache, sides: list[_Sides], progress: Progress
+) -> tuple[tuple[KernelRun, ...], tuple[ScenarioPair, ...]]:
+    named = tuple(dict.fromkeys((*request.fixes, *series.fixes, *series.guards)))
+    runner = Runner(cache, progress, request.machine, request.params, request.selectors.qemu)
+    runs: list[KernelRun] = []
+    pairs: list[ScenarioPair] = []
+    with progress.phase("image"):
+        runner.images()
+    for side in sides:
+        quick = _QuickVerdict(request, series, side.flavour, progress)
+        base, patched = _run_sides(request, runner, side, named, quick)
+        runs += [base, patched]
+        if not patched.failed_phase:
+            pairs += compare_runs(
+                base,
+                patched,
+                fixes=(*request.fixes, *series.fixes),
+                expects_changed=series.expects_changed,
+                flavour=side.flavour,
+            )
+    return tuple(runs), tuple(pairs)
+
+
+class _QuickVerdict:
+    """The series' verdict on the quick set alone, told as soon as both kernels are through with it."""
+
+    def __init__(self, request: ValidateRequest, series: Series, flavour: str, progress: Progress) -> None:
+        self._request = request
+        self._series = series
+        self._flavour = flavour
+        self._progress = progress
+        self._runs: dict[str, KernelRun] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, run: KernelRun) -> None:
+        with self._lock:
+            self._runs[run.side] = run
+            if len(self._runs) < 2:
+                return
+        base, patched = self._runs["base"], self._runs["patched"]
+        ids = {o.id for o in patched.outcomes}
+        base = replace(base, outcomes=tuple(o for o in base.outcomes if o.id in ids))
+        fixes = (*self._request.fixes, *self._series.fixes)
+        pairs = compare_runs(
+            base, patched, fixes=fixes, expects_changed=self._series.expects_changed, flavour=self._flavour
+        )
+        verdict = series_verdict(pairs, patched, base, fixes, guards=self._series.guards).verdict
+        wall = self._progress.elapsed()
+        self._progress.note(
+            f"quick set ({len(ids)} scenarios): {verdict} after {wall:.1f} s; the full set goes on"
+        )
+        self._progress.record(PhaseTime("quick verdict", "", wall, 0.0, f"{verdict}, from the start"))
+
+
+def _run_sides(
+    request: ValidateRequest, runner: Runner, sides: _Sides, named: tuple[str, ...], quick: _QuickVerdict
+) -> tuple[KernelRun, KernelRun]:
+    """Both kernels side by side: two guests of one busy CPU each suit two cores."""
+
+    def one(side: str, kernel: KernelImage | KernelRun) -> Callable[[], KernelRun]:
+        if isinstance(kernel, KernelRun):
+            return lambda: kernel
+        plan = RunPlan(
+            side=side,
+            kernel=kernel,
+            out=request.out / (side if len(request.flavours) == 1 else f"{side}-{sides.flavour}"),
+            claims=named,
+            quick=request.quick,
+            expression=request.expression,
+            keep=request.keep if side == "patched" else None,
+        )
+        return lambda: runner.run(plan, quick)
+
+    # Nothing about the base matters for a patched kernel that does not exist, and the other way round.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        base = pool.submit(one("base", sides.base))
+        patched = pool.submit(one("patched", sides.patched))
+        return base.result(), patched.result()
+
+
+def _result(
+    request: ValidateRequest,
+    series: Series,
+    source: KernelSource,
+    runs: tuple[KernelRun, ...],
+    pairs: tuple[ScenarioPair, ...],
+    progress: Progress,
+    started: str,
+) -> ValidateResult:
+    fixes = tuple(dict.fromkeys((*request.fixes, *series.fixes)))
+    base_runs = [r for r in runs if r.side == "base"]
+    patched_runs = [r for r in runs if r.side == "patched"]
+    judgement = series_verdict(pairs, patched_runs, base_runs, fixes, guards=series.guards)
+    return ValidateResult(
+        verdict=judgement.verdict,
+        exit_code=int(exit_code(judgement, base_runs)),
+        reasons=judgement.reasons,
+        series_name=series.name,
+        patches=tuple(p.subject for p in series.patches),
+        base_version=str(source.version),
+        base_lock={
+            "kind": source.lock.kind,
+            "name": source.lock.name,
+            "version": source.lock.version,
+            "sha256": source.lock.sha256,
+            "suite": source.lock.suite,
+        },
+        runs=runs,
+        scenarios=pairs,
+        phases=tuple(progress.phases),
+        notes=source.notes,
+        fixes=fixes,
+        started=started,
+    )

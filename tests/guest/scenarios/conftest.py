@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the MMIO scenarios share: a mapped BAR region and the words that must be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from lab.child.protocol import Access, Region
+from lab.child.vmm import DEFAULT_RAM_PAGES, Vmm
+from lab.judge import slat as judge_slat
+from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
+from lab.validate.bringup import Lab, LabDevice
+
+GFN = 0x100000
+"""Where MMIO regions go in the child: at 4 GiB, far from its RAM."""
+
+
+@dataclass
+class Mapped:
+    """A region of a device's BAR in a child, with everything to look at it from both sides."""
+
+    lab: Lab
+    child: Vmm
+    device: LabDevice
+    region: Region
+    partition: int
+    bar_spa: int
+    first_page: int
+    slat: SlatProbe
+
+    @property
+    def pages(self) -> int:
+        return self.region.pages
+
+    def gpa(self, page: int, offset: int = 0) -> int:
+        """GPA of a byte in page ``page`` of the region."""
+        return (self.region.gfn + page) * 4096 + offset
+
+    def read(self, page: int, offset: int = 0, width: int = 8, vp: int = 0) -> int:
+        """One read by the child, which must go through."""
+        (result,) = self.child.access([Access(self.gpa(page, offset), width, vp=vp)])
+        assert result.message is None, (
+            f"the child cannot read page {page} ({self.place(page)}): {result.message.name}"
+        )
+        return result.value
+
+    def write(self, page: int, offset: int, width: int, value: int) -> None:
+        """One write by the child, which must go through."""
+        (result,) = self.child.access([Access(self.gpa(page, offset), width, "write", value)])
+        assert result.message is None, (
+            f"the child cannot write page {page} ({self.place(page)}): {result.message.name}"
+        )
+
+    def wrong_pages(self, first: int = 0, vp: int = 0) -> list[int]:
+        """Pages (from ``first`` on) whose first word is not the device's; one batch."""
+        pages = range(first, self.pages)
+        results = self.child.access([self.access(page, vp=vp) for page in pages])
+        return [page for page, r in zip(pages, results, strict=True) if r.value != self.expected(page)]
+
+    def touch(self, page: int) -> None:
+        """One read by the child, whatever comes of it."""
+        self.child.access([self.access(page)])
+
+    def access(self, page: int, kind: str = "read", width: int = 8, vp: int = 0) -> Access:
+        """An access to the first bytes of a page, for a batch."""
+        return Access(self.gpa(page), width, kind, vp=vp)
+
+    def expected(self, page: int, word: int = 0) -> int:
+        """The 64-bit word that the host put into that page of the device."""
+        return self.device.expected_word(self.first_page + page, word)
+
+    def spa(self, page: int) -> int | None:
+        """SPA page number behind a page of the region now."""
+        return self.slat.spa_of(self.partition, self.region.gfn + page)
+
+    def place(self, page: int) -> str:
+        """That SPA in words that do not change between boots."""
+        spa = self.spa(page)
+        if spa is None:
+            return "unmapped"
+        inside = spa - self.bar_spa
+        return f"BAR page {inside}" if 0 <= inside < self.device.pages else f"SPA page {spa:#x}"
+
+    def audit(self) -> list[str]:
+        """SLAT of this partition against what is live: the region, and the child's RAM."""
+        regions = [
+            judge_slat.Region(
+                "mmio", self.region.gfn, self.pages, spa=self.bar_spa + self.first_page, name="BAR"
+            ),
+            judge_slat.Region("ram", 0, DEFAULT_RAM_PAGES, name="RAM", executable=True),
+        ]
+        return self.slat.audit(self.partition, regions, [(self.bar_spa, self.device.pages)])
+
+
+@pytest.fixture
+def mapped(
+    lab: Lab, child: Vmm, slat: SlatProbe, ledger: LedgerProbe, evidence: Evidence
+) -> Callable[..., Mapped]:
+    """Factory: create the partition once, then map (part of) a device's BAR into it."""
+
+    def make(
+        device: LabDevice,
+        *,
+        pages: int | None = None,
+        first_page: int = 0,
+        gfn: int = GFN,
+        vps: int = 1,
+        through: str = "vfio",
+    ) -> Mapped:
+        lab.passthrough(device)
+        if not child.hello()["vps"]:
+            child.create_partition(vps=vps)
+        bar_spa = lab.bar_spa(device)
+        count = pages if pages is not None else device.pages - first_page
+        if through == "vfio":
+            region = child.map_bar(device.bdf, device.bar, gfn, count, first_page=first_page)
+        else:
+            region = child.map_physical((bar_spa + first_page) << 12, gfn, count)
+        return Mapped(lab, child, device, region, lab.child_partition(), bar_spa, first_page, slat)
+
+    return make

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Intercepts that are no passed-through MMIO reach the VMM unchanged and map nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.child.protocol import Access
+
+scenario = pytest.mark.scenario
+NOWHERE = 0x2_0000_0000
+"""A GPA at 8 GiB that no region covers."""
+
+
+@scenario(claims=("C8",), quick=True)
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_access_without_a_region_reaches_the_vmm(lab, child, ledger, evidence, kind):
+    child.create_partition(vps=1)
+    child.read(0, 0, 8)
+    position = ledger.mark()
+    (result,) = child.access([Access(NOWHERE + 0x123, 4, kind)])
+    evidence.observe("message", result.message.name if result.message else "none")
+    assert result.message is not None, f"the access went through and gave {result.value:#x}"
+    assert result.message.name == "UNMAPPED_GPA"
+    assert result.message.gpa == NOWHERE + 0x123
+    assert result.message.access == kind
+    assert ledger.maps(lab.child_partition(), position) == (), "a map hypercall for a GPA without region"
+
+
+@scenario(claims=("C8",), quick=True)
+def test_access_beside_an_mmio_region_reaches_the_vmm(mapped, device, ledger, evidence):
+    m = mapped(device, first_page=2, pages=3)
+    m.touch(1)
+    position = ledger.mark()
+    for gpa in (m.gpa(0) - 8, m.gpa(m.pages)):
+        (result,) = m.child.access([Access(gpa, 8)])
+        assert result.message is not None, f"GPA {gpa:#x} beside the region is reachable"
+        assert result.message.gpa == gpa
+    assert ledger.maps(m.partition, position) == ()
+    evidence.observe("pages beside the region", "intercepted")
+
+
+@scenario(claims=("C8",), quick=True)
+def test_write_to_read_only_ram_reaches_the_vmm(lab, child, ledger, evidence):
+    child.create_partition(vps=1)
+    region = child.map_anonymous(gfn=0x8000, pages=4, writable=False)
+    assert child.read(0, region.gpa, 8) == 0
+    position = ledger.mark()
+    (result,) = child.access([Access(region.gpa + 8, 8, "write", 1)])
+    evidence.observe("message", result.message.name if result.message else "none")
+    assert result.message is not None, "a write to read-only RAM went through"
+    assert result.message.gpa == region.gpa + 8
+    maps = [r for r in ledger.maps(lab.child_partition(), position) if r.words[2] & 2]
+    assert not maps, "read-only RAM was mapped writable"

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was mapped is unmapped: on region removal, VMM death and partition destruction."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from lab.child.protocol import Access
+
+scenario = pytest.mark.scenario
+GONE_BUDGET = 5.0
+
+
+def wait_gone(lab, partition):
+    """Until the stand-in no longer knows the partition; the driver tears down in delayed work."""
+    deadline = time.monotonic() + GONE_BUDGET
+    while any(p.id == partition for p in lab.hypervisor.partitions()):
+        assert time.monotonic() < deadline, f"partition {partition} is still there after {GONE_BUDGET:.0f} s"
+        lab.watch.check("waiting for the partition to go")
+        time.sleep(0.02)
+
+
+@scenario(claims=("C17",), quick=True)
+def test_removed_region_leaves_no_slat_entry(mapped, device, slat, ledger, evidence):
+    m = mapped(device)
+    m.touch(0)
+    m.child.unmap(m.region)
+    left = slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
+    for run in left:
+        evidence.add(f"SLAT still maps gfn {run.gfn:#x}+{run.pages} to SPA page {run.spa:#x} ({run.access})")
+    evidence.observe("pages left after removal", sum(r.pages for r in left))
+    calls = [r for r in ledger.unmaps(m.partition) if r.words[1] + r.rep_count > m.region.gfn]
+    evidence.add(f"UNMAP_GPA_PAGES calls for the region: {len(calls)}")
+    assert not left, (
+        f"{sum(r.pages for r in left)} pages of a removed MMIO region are still mapped in the SLAT"
+    )
+
+
+@scenario(claims=("C17",), quick=True)
+@pytest.mark.parametrize("through", ["vfio", "devmem"])
+def test_removed_region_is_out_of_the_childs_reach(mapped, device, evidence, through):
+    m = mapped(device, through=through)
+    m.touch(0)
+    gpas = [m.gpa(p) for p in range(m.pages)]
+    m.child.unmap(m.region)
+    results = m.child.access([Access(gpa, 8) for gpa in gpas])
+    reached = [gpa for gpa, r in zip(gpas, results, strict=True) if r.message is None]
+    evidence.observe("pages still readable", len(reached))
+    assert not reached, f"after its region was removed the child still reads {len(reached)} pages"
+
+
+@scenario(claims=("C17",))
+def test_removal_of_a_never_touched_region(mapped, device, slat, evidence):
+    m = mapped(device)
+    m.child.unmap(m.region)
+    left = slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
+    evidence.observe("pages left after removal", sum(r.pages for r in left))
+    assert not left
+
+
+@scenario(claims=("C17",))
+def test_region_can_be_mapped_again_after_removal(mapped, device, evidence):
+    m = mapped(device, first_page=0, pages=4)
+    m.touch(0)
+    m.child.unmap(m.region)
+    again = mapped(device, first_page=4, pages=4)
+    for page in range(4):
+        assert again.read(page) == again.expected(page), (
+            f"page {page} is {again.place(page)} after a new mapping"
+        )
+    evidence.observe("first page is mapped to", again.place(0))
+
+
+@scenario(claims=("C17",))
+def test_removal_while_another_vp_reads_never_shows_foreign_memory(mapped, device, evidence):
+    m = mapped(device, vps=2)
+    gpa = m.gpa(1)
+    reads = [Access(gpa, 8, vp=1)] * 2000
+    m.child.submit(1, reads)
+    m.child.unmap(m.region)
+    values = {r.value for r in m.child.collect(1, reads) if r.ok}
+    foreign = values - {m.expected(1)}
+    evidence.observe("foreign values read", len(foreign))
+    assert not foreign, f"a read during removal gave {foreign.pop():#x}"
+
+
+@scenario(claims=("C17",))
+def test_killed_vmm_leaves_nothing_mapped(lab, mapped, device, slat, evidence):
+    m = mapped(device)
+    m.touch(0)
+    m.child.kill()
+    wait_gone(lab, m.partition)
+    owners = [o for p in range(device.pages) for o in slat.owners(m.bar_spa + p)]
+    evidence.observe("owners of the BAR after the VMM was killed", len(owners))
+    assert not owners
+
+
+@scenario(claims=("C17",))
+def test_destroyed_partition_leaves_nothing_mapped(lab, mapped, device, slat, ledger, evidence):
+    m = mapped(device)
+    m.touch(0)
+    m.child.destroy()
+    wait_gone(lab, m.partition)
+    assert not [o for p in range(device.pages) for o in slat.owners(m.bar_spa + p)]
+    withdrawn = ledger.hypercalls("WITHDRAW_MEMORY")
+    evidence.observe("memory was withdrawn", any(r.words[0] == m.partition for r in withdrawn))
+    assert ledger.hypercalls("DELETE_PARTITION"), "the partition was never deleted"

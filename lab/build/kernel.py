@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.build import config, diagnose
-from lab.build.cache import Cache
 from lab.build.flavours import flavour
-from lab.build.hashing import digest
 from lab.build.make import MakeFailed, run_make
 from lab.build.sandbox import Sandbox
 from lab.build.toolchain import toolchain
 from lab.build.workplace import Workplace, copy_objects, workplace
+from lab.cache import Cache
+from lab.hashing import digest
 from lab.model.kernel import AppliedSeries, Flavour, KernelImage, KernelSource
 from lab.progress import Progress
 

@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 
 from lab.build import config, elf
-from lab.build.cache import Cache, remove_tree
-from lab.build.hashing import digest, file_sha256
 from lab.build.kernel import (
     BUILD_SPACE,
     PATCHED_BUDGET,
@@ -29,6 +27,8 @@ from lab.build.kernel import (
 from lab.build.modscope import FOLDER, MODULE, outside
 from lab.build.sandbox import Sandbox
 from lab.build.workplace import copy_objects
+from lab.cache import Cache, remove_tree
+from lab.hashing import digest, file_sha256
 from lab.model.errors import KernelBuildFailed
 from lab.model.kernel import AppliedSeries, Flavour, KernelImage, KernelSource
 from lab.progress import Progress

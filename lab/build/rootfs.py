@@ -13,9 +13,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.build.cache import Cache
 from lab.build.cpio import Archive
-from lab.build.hashing import digest, tree_digest
+from lab.cache import Cache
+from lab.hashing import digest, tree_digest
 from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
 

@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build.cache import Cache
-from lab.build.hashing import digest, tree_digest
 from lab.build.toolchain import toolchain
+from lab.cache import Cache
+from lab.hashing import digest, tree_digest
 from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
 from lab.source.command import run, tool_env

@@ -6,8 +6,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from lab.build.cache import Cache
-from lab.build.hashing import digest, tree_digest
+from lab.cache import Cache
+from lab.hashing import digest, tree_digest
 from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.build.cache import Cache, remove_tree
 from lab.build.sandbox import Sandbox
+from lab.cache import Cache, remove_tree
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.progress import Progress
 from lab.source.command import run

@@ -15,8 +15,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.build.cache import Cache
-from lab.build.hashing import digest
+from lab.cache import Cache
+from lab.hashing import digest
 from lab.model.errors import BadInput, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.series import Patch, Series

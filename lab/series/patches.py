@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build.hashing import digest
+from lab.hashing import digest
 from lab.model.errors import BadInput
 from lab.model.series import Patch
 from lab.series import diff

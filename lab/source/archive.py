@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.build.cache import Cache
+from lab.cache import Cache
 from lab.model.errors import LabUnavailable
 from lab.model.kernel import SourceLock
 from lab.model.series import KernelVersion

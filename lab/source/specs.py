@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.build.cache import Cache
-from lab.build.hashing import digest, file_sha256
+from lab.cache import Cache
+from lab.hashing import digest, file_sha256
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.kernel import KernelSource, SourceLock
 from lab.model.series import VersionRange

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lab.build.cache import remove_tree
+from lab.cache import remove_tree
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.series import KernelVersion
 from lab.source.command import Done, run

@@ -49,7 +49,9 @@ def _maps_on_first_touch(lab: Lab) -> bool:
 
 
 def _knows_boot_argument(lab: Lab, argument: str) -> bool:
-    """The kernel lists arguments that nobody claimed as unknown, and hands them to init."""
+    """The kernel lists arguments that nobody claimed as unknown; a module names its own."""
+    if lab.kernel.modules:
+        return lab.root.run(f"[ -e /sys/module/mshv_root/parameters/{argument} ]", check=False).rc == 0
     text = lab.machine.console.text()
     for line in text.splitlines():
         if "Unknown kernel command line parameters" in line and argument in line:

@@ -128,12 +128,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("kernel_file", type=Path)
     parser.add_argument("report", type=Path)
     parser.add_argument("--machine", default="mshv-root")
+    parser.add_argument("--param", action="append", default=[])
     parser.add_argument("--qemu")
     args = parser.parse_args(argv)
     writer = ReportWriter(args.report)
     try:
         request = BootRequest(
-            machine=load_machine(args.machine, {}),
+            machine=load_machine(args.machine, dict(p.split("=", 1) for p in args.param)),
             kernel=read_kernel_file(args.kernel_file),
             qemu=args.qemu,
             kernel_args=HUNG_TASK_ARGS,

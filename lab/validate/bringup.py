@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.build import kernel as kernel_build
-from lab.build.cache import Cache
 from lab.build.rootfs import build_initramfs, overlay_cpio
 from lab.build.standin import StandIn, build_standin
 from lab.build.vmm import build_vmm
+from lab.cache import Cache
 from lab.hypervisor.view import HypervisorView
 from lab.machine import ivshmem, state
 from lab.machine.argv import Boot, below_4g
@@ -123,7 +123,7 @@ class Lab:
             undo.callback(folder.remove)
             keys = make_keys()
             keys.save(folder.path)
-            overlay = keys.overlay() | _modules(request.kernel)
+            overlay = keys.overlay() | _modules(request.kernel, request.kernel_args)
             ramdisk = folder.path / "initramfs.cpio"
             ramdisk.write_bytes(initramfs.read_bytes() + overlay_cpio(overlay))
             nonce = ivshmem.new_nonce()
@@ -281,11 +281,17 @@ def _symbols(kernel: KernelImage) -> SymbolTable | None:
     return SymbolTable.from_system_map(kernel.system_map.read_text())
 
 
-def _modules(kernel: KernelImage) -> dict[str, tuple[bytes, int]]:
+def _modules(kernel: KernelImage, kernel_args: tuple[str, ...]) -> dict[str, tuple[bytes, int]]:
+    """The kernel's modules and the list that init loads them from.
+
+    insmod does not look at the kernel's command line, so the driver's flags (``hv_...`` without a
+    value, as a built-in driver takes them) become parameters of the module.
+    """
     if not kernel.modules:
         return {}
+    flags = " ".join(f"{a}=1" for a in kernel_args if a.startswith("hv_") and "=" not in a)
     files = {f"lab/{m.name}": (m.read_bytes(), 0o600) for m in kernel.modules}
-    listing = "".join(f"/lab/{m.name}\n" for m in kernel.modules)
+    listing = "".join(f"/lab/{m.name} {flags}\n" for m in kernel.modules)
     return {**files, "lab/modules.list": (listing.encode(), 0o600)}
 
 

@@ -11,15 +11,17 @@ from pathlib import Path
 
 from lab import paths
 from lab.build import kernel as kernel_build
-from lab.build.cache import Cache
-from lab.build.hashing import digest
-from lab.build.sandbox import Sandbox, probe
+from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only
+from lab.build.sandbox import Sandbox, require
+from lab.cache import Cache
+from lab.hashing import digest
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.series import Series
 from lab.progress import Progress
 from lab.series import apply as apply_series
 from lab.series import load as load_series
+from lab.series import range_base
 from lab.source import resolve
 
 
@@ -63,17 +65,7 @@ def open_cache() -> Cache:
 
 def choose_sandbox(selectors: Selectors) -> Sandbox:
     """The build sandbox; LabUnavailable where none works and the user did not waive it."""
-    if not selectors.sandboxed:
-        return Sandbox("none")
-    found = probe()
-    if found is None:
-        raise LabUnavailable(
-            "neither bubblewrap nor user namespaces work here, so a stranger's patch could read this "
-            "machine's files while it builds",
-            where="build sandbox",
-            hint="install bubblewrap and allow user namespaces, or accept the risk with --no-sandbox",
-        )
-    return found
+    return require(not selectors.sandboxed)
 
 
 def read_series(selectors: Selectors) -> Series | None:
@@ -85,8 +77,12 @@ def read_series(selectors: Selectors) -> Series | None:
 
 
 def fetch(selectors: Selectors, series: Series | None, cache: Cache, progress: Progress) -> KernelSource:
-    """Phase fetch. Without a SPEC the newest Debian source inside the series' range is taken."""
-    return resolve(selectors.base, selectors.tree, series.fits if series else None, cache, progress)
+    """Phase fetch. Without a SPEC the newest Debian source inside the series' range is taken; the base
+    of a range ``A..B`` of a tree is A."""
+    tree = selectors.tree
+    if selectors.series is not None and tree is not None:
+        tree = range_base(selectors.series, tree) or tree
+    return resolve(selectors.base, tree, series.fits if series else None, cache, progress)
 
 
 def apply(source: KernelSource, series: Series, cache: Cache, progress: Progress) -> AppliedSeries:
@@ -102,6 +98,7 @@ class Builder:
     cache: Cache
     progress: Progress
     sandbox: Sandbox
+    short_way: bool = True
 
     def base(self, source: KernelSource) -> KernelImage:
         """Build the base kernel, or take it from the cache."""
@@ -113,6 +110,24 @@ class Builder:
             self.progress,
             self.selectors.make_jobs,
         )
+
+    def as_module(
+        self, base: KernelImage, source: KernelSource, applied: AppliedSeries
+    ) -> tuple[KernelImage, KernelImage] | None:
+        """Base and patched kernel with the driver as a module, when the series touches nothing else.
+
+        None when it does, or when the module alone cannot be built: then the whole kernel decides.
+        """
+        if not self.short_way or not can_build_module_only(source, applied):
+            return None
+        flavour = kernel_build.flavour(self.selectors.flavour)
+        common = (self.cache, self.sandbox, self.progress, self.selectors.make_jobs)
+        modular = build_base_modular(base, source, flavour, *common)
+        try:
+            return modular, build_module(modular, source, applied, *common)
+        except NotAsModule as e:
+            self.progress.note(f"not as a module: {str(e).splitlines()[0]}; building the whole kernel")
+            return None
 
     def patched(self, base: KernelImage, source: KernelSource, applied: AppliedSeries) -> KernelImage:
         """Build the patched kernel on a copy of the base's objects."""

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import paths
-from lab.build.cache import Cache
-from lab.build.hashing import digest, tree_digest
 from lab.build.rootfs import build_initramfs
 from lab.build.standin import StandIn, build_standin
 from lab.build.vmm import build_vmm
+from lab.cache import Cache
+from lab.hashing import digest, tree_digest
 from lab.judge.verdict import kernel_verdict, settle
 from lab.machine import spawn
 from lab.model.kernel import KernelImage
@@ -179,6 +179,7 @@ class Runner:
         report_file.unlink(missing_ok=True)
         argv = [sys.executable, "-m", "lab.validate.arm", str(kernel_file), str(report_file)]
         argv += ["--machine", self._machine] + (["--qemu", self._qemu] if self._qemu else [])
+        argv += [f"--param={p}" for p in self._params]
         process = spawn.start(argv, log=out / "arm.log", die_with_me=True)
         try:
             process.wait(ARM_BUDGET)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.build.cache import Cache
+from lab.cache import Cache
 from lab.judge.verdict import compare_runs, exit_code, series_verdict
 from lab.model.errors import KernelBuildFailed, LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
@@ -37,6 +37,8 @@ class ValidateRequest:
     expression: str | None = None
     keep: str | None = None
     embedded: bool = False
+    whole: bool = False
+    """Build the whole kernel even where the driver's module alone would do."""
 
 
 @dataclass(slots=True)
@@ -79,7 +81,12 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
             ) from e
         applied = _failed("patched", str(source.version), "", "apply", e)
     sides = [
-        _build(Builder(replace(request.selectors, flavour=f), cache, progress, sandbox), source, applied, f)
+        _build(
+            Builder(replace(request.selectors, flavour=f), cache, progress, sandbox, not request.whole),
+            source,
+            applied,
+            f,
+        )
         for f in request.flavours
     ]
     runs, pairs = _drive(request, series, cache, sides, progress)
@@ -100,7 +107,11 @@ def _build(
     if isinstance(applied, KernelRun):
         return _Sides(flavour, base, replace(applied, flavour=flavour))
     try:
-        with builder.progress.phase("build", "patched"):
+        with builder.progress.phase("build", "patched") as phase:
+            both = builder.as_module(base, source, applied)
+            if both is not None:
+                phase.note = "the module alone"
+                return _Sides(flavour, *both)
             patched = builder.patched(base, source, applied)
     except KernelBuildFailed as e:
         patched = _failed("patched", base.release, flavour, "build", e)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.hashing import digest, tree_digest
 from lab.build.sandbox import Sandbox, probe
+from lab.hashing import digest, tree_digest
 from lab.model.kernel import AppliedSeries, Flavour, KernelSource, SourceLock
 from lab.model.series import KernelVersion
 

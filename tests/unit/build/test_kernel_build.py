@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from lab.build import kernel
-from lab.build.cache import Cache
-from lab.build.hashing import tree_digest
 from lab.build.make import MakeFailed, run_make
 from lab.build.sandbox import Sandbox
 from lab.build.workplace import Workplace, workplace
+from lab.cache import Cache
+from lab.hashing import tree_digest
 from lab.model.errors import KernelBuildFailed, LabUnavailable
 from lab.model.kernel import AppliedSeries, Flavour, KernelImage, KernelSource
 from lab.progress import NullProgress

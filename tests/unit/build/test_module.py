@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from lab.build import elf
-from lab.build.cache import Cache
-from lab.build.hashing import file_sha256
 from lab.build.modscope import boot_hooks, module_sources, outside, own_headers
 from lab.build.module import (
     NotAsModule,
@@ -24,6 +22,8 @@ from lab.build.module import (
     read_symbols,
     start_from_last,
 )
+from lab.cache import Cache
+from lab.hashing import file_sha256
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 
 MAKEFILE = """\

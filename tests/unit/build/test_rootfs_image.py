@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.cache import Cache
 from lab.build.cpio import Archive
 from lab.build.rootfs import VMM_PATH, build_initramfs, overlay_cpio, parse_ldd
+from lab.cache import Cache
 from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
 from lab.root.keys import AUTHORIZED_PATH, make_keys

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.cache import Cache
 from lab.build.vmm import build_vmm
+from lab.cache import Cache
 from lab.paths import images_dir
 
 pytestmark = pytest.mark.skipif(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.build.cache import Cache
+from lab.cache import Cache
 from lab.model.errors import BadInput, SeriesDoesNotApply
 from lab.model.kernel import KernelSource, SourceLock
 from lab.model.series import KernelVersion, Series

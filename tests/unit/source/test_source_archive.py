@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.cache import Cache
+from lab.cache import Cache
 from lab.model.errors import LabUnavailable
 from lab.model.series import KernelVersion
 from lab.progress import NullProgress

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.cache import Cache, try_lock
-from lab.build.hashing import digest, tree_digest
+from lab.cache import Cache, try_lock
+from lab.hashing import digest, tree_digest
 from lab.model.errors import LabUnavailable
 from lab.progress import NullProgress
 
@@ -109,7 +109,7 @@ def test_a_second_caller_waits_and_says_for_whom(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_leaves_is_stale_and_what_a_living_one_makes_is_not(tmp_path: Path) -> None:
     code = (
-        "import sys,time; from pathlib import Path; from lab.build.cache import Cache\n"
+        "import sys,time; from pathlib import Path; from lab.cache import Cache\n"
         "def slow(d):\n (d / 'half').write_text('x'); print('go', flush=True); time.sleep(60)\n"
         "Cache(Path(sys.argv[1])).publish('thing', 'k', slow)\n"
     )

@@ -20,7 +20,8 @@ def test_bar_of_several_pages_reaches_the_device(mapped, device, ledger, evidenc
         if record.words[1] >= m.region.gfn:
             evidence.add(
                 f"ledger: MAP_GPA_PAGES gfn {record.words[1]:#x} SPA page {record.words[3]:#x}.."
-                f"{record.words[4]:#x} n {record.rep_done} status {record.status:#x}; the BAR is at SPA page {m.bar_spa:#x}"
+                f"{record.words[4]:#x} n {record.rep_done} status {record.status:#x}; "
+                f"the BAR is at SPA page {m.bar_spa:#x}"
             )
     wrong = [page for page, r in zip(pages, results, strict=True) if r.value != m.expected(page)]
     assert not wrong, f"the child does not reach the device: BAR page {wrong[0]} is {m.place(wrong[0])}"

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol, TextIO
 
 from lab.model.result import PhaseTime
@@ -76,7 +77,9 @@ class _Recorder:
             self._leave(done)
 
     def record(self, done: PhaseTime) -> None:
-        """Take in a phase that was measured elsewhere (in another process)."""
+        """Take in a phase that was measured elsewhere (in another process) and has just ended."""
+        if done.start is None:
+            done = replace(done, start=max(0.0, self.elapsed() - done.wall))
         with self._lock:
             self.phases.append(done)
         self._leave(done)

@@ -135,6 +135,8 @@ def exit_code(judgement: Judgement, base_run: Runs) -> ExitCode:
 
 
 _APPLY = "the series does not apply"
+FIXED_SHOWN = 4
+"""Fixed scenarios named in the reasons; the table has them all."""
 
 
 @dataclass(slots=True)
@@ -144,8 +146,15 @@ class _Findings:
     fails: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
+    fixed: list[ScenarioPair] = field(default_factory=list)
 
     def judgement(self) -> Judgement:
+        if self.fixed:
+            claims = sorted({c for pair in self.fixed for c in pair.claims}, key=lambda c: (len(c), c))
+            of = f" (claims {', '.join(claims)})" if claims else ""
+            shown = ", ".join(_label(pair) for pair in self.fixed[:FIXED_SHOWN])
+            more = f" and {len(self.fixed) - FIXED_SHOWN} more" if len(self.fixed) > FIXED_SHOWN else ""
+            self.facts.insert(0, f"fixed by the series{of}: {shown}{more}")
         if self.fails:
             return Judgement(Verdict.FAIL, _unique(self.fails + self.doubts + self.facts))
         if self.doubts:
@@ -277,7 +286,7 @@ def _judge_pair(pair: ScenarioPair, found: _Findings, guards: Collection[str]) -
         found.doubts.append(f"{name}: inconclusive: {_why(patched)}")
     elif verdict is Verdict.PASS:
         if pair.change == Change.FIXED:
-            found.facts.append(f"{name}: fixed")
+            found.fixed.append(pair)
     elif guarded:
         found.fails.append(f"{name}: guarded by the series, but fails: {_why(patched)}")
     elif pair.change == Change.REGRESSED:

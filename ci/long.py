@@ -105,9 +105,8 @@ def main() -> int:
                 jobs[name] = {"qemu": qemu or "installed", **clean_run(name, out, qemu, progress)}
                 save(args.results, known)
             job = jobs[name]
-            print(
-                f"{name}: {'clean' if job['clean'] else 'NOT CLEAN'}, {job['passed']} passed in {job['seconds']} s"
-            )
+            how = "clean" if job["clean"] else "NOT CLEAN"
+            print(f"{name}: {how}, {job['passed']} passed in {job['seconds']} s")
             for scenario, reasons in job["bad"].items():
                 print(f"  {scenario}: {'; '.join(reasons)}")
     dirty = sum(not job["clean"] for job in jobs.values())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,9 +87,12 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
 
 
 def drive(
-    request: DriveRequest, progress: Progress, on_quick: Callable[[Report], None] | None = None
+    request: DriveRequest,
+    progress: Progress,
+    on_quick: Callable[[Report], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> DriveResult:
-    """Run the scenarios; ``on_quick`` is told once when the quick set is done.
+    """Run the scenarios; ``on_quick`` is told once when the quick set is done, ``stop`` ends the run early.
 
     Raises LabUnavailable when pytest itself breaks, BadInput for a bad -k. A run that dies half-way
     still returns what it had reported; ``report.complete`` is then False.
@@ -102,9 +106,8 @@ def drive(
     started = time.monotonic()
     process = spawn.start(pytest_argv(request, kernel_file, report_file), log=log, die_with_me=True)
     try:
-        _wait(
-            process, report_file, SILENCE_BUDGET * request.factor, _reporter(progress, request.side, on_quick)
-        )
+        tell = _reporter(progress, request.side, on_quick)
+        _wait(process, report_file, SILENCE_BUDGET * request.factor, tell, stop or threading.Event())
     finally:
         _stop(process)
     status, wall = process.returncode, time.monotonic() - started
@@ -137,7 +140,11 @@ def _reporter(
 
 
 def _wait(
-    process: subprocess.Popen[bytes], report: Path, budget: float, tell: Callable[[Report], None]
+    process: subprocess.Popen[bytes],
+    report: Path,
+    budget: float,
+    tell: Callable[[Report], None],
+    stop: threading.Event,
 ) -> None:
     seen, last_change = -1, time.monotonic()
     while process.poll() is None:
@@ -145,7 +152,7 @@ def _wait(
         if size != seen:
             seen, last_change = size, time.monotonic()
             tell(read_report(report))
-        elif time.monotonic() - last_change > budget:
+        if stop.is_set() or time.monotonic() - last_change > budget:
             _stop(process)
             return
         try:

@@ -9,8 +9,9 @@ the kernel image and are cached for both sides.
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,8 +61,13 @@ class Runner:
         self._machine = machine
         self._params = params
         self._qemu = qemu
+        self._stop = threading.Event()
         self._standin: StandIn | None = None
         self._initramfs: Path | None = None
+
+    def stop(self) -> None:
+        """End everything that runs; runs under way return soon, as cut short."""
+        self._stop.set()
 
     def images(self) -> None:
         """Phase image: stand-in, VMM and root file system, from the cache when unchanged."""
@@ -95,6 +101,7 @@ class Runner:
         if plan.side == "base" and (entry := self._cache.get("run", key)) is not None:
             run = run_from_json(json.loads((entry / "run.json").read_text()))
             self._progress.record(PhaseTime("drive", "base", 0.0, 0.0, "cached"))
+            shutil.copytree(entry / "evidence", plan.out / "evidence", dirs_exist_ok=True)
             if on_quick:
                 on_quick(replace(run, cached=True))
             return replace(run, cached=True)
@@ -111,8 +118,16 @@ class Runner:
             )
             run = self._judge(plan, driven.report, proofs, why)
         if plan.side == "base" and driven.report.complete and not run.failed_phase and _settled(run):
-            self._cache.publish("run", key, _writer("run.json", run_to_json(run)))
+            self._keep(key, run, plan.out / "evidence")
         return run
+
+    def _keep(self, key: str, run: KernelRun, evidence: Path) -> None:
+        def produce(folder: Path) -> None:
+            (folder / "run.json").write_text(json.dumps(run_to_json(run), indent=1))
+            evidence.mkdir(exist_ok=True)
+            shutil.copytree(evidence, folder / "evidence")
+
+        self._cache.publish("run", key, produce)
 
     def _drive(self, plan: RunPlan, on_quick: Callable[[Report], None]) -> DriveResult:
         request = DriveRequest(
@@ -127,7 +142,7 @@ class Runner:
             expression=plan.expression,
             keep=plan.keep,
         )
-        driven = drive(request, self._progress, on_quick)
+        driven = drive(request, self._progress, on_quick, self._stop)
         count = f"{len(driven.report.outcomes)} scenarios, {len(driven.report.boots)} boots"
         self._progress.record(PhaseTime("drive", plan.side, driven.wall, driven.report.cpu, count))
         return driven
@@ -182,9 +197,11 @@ class Runner:
         argv += [f"--param={p}" for p in self._params]
         process = spawn.start(argv, log=out / "arm.log", die_with_me=True)
         try:
-            process.wait(ARM_BUDGET)
-        except subprocess.TimeoutExpired:
-            self._progress.note(f"arming the detectors of the {side} kernel took over {ARM_BUDGET:.0f} s")
+            while process.poll() is None and not self._stop.is_set():
+                if time.monotonic() - started > ARM_BUDGET:
+                    self._progress.note(f"arming the {side} kernel's detectors took over {ARM_BUDGET:.0f} s")
+                    break
+                time.sleep(0.05)
         finally:
             process.kill()
             process.wait()

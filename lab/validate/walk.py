@@ -212,7 +212,11 @@ def _run_sides(
     with ThreadPoolExecutor(max_workers=2) as pool:
         base = pool.submit(one("base", sides.base))
         patched = pool.submit(one("patched", sides.patched))
-        return base.result(), patched.result()
+        try:
+            return base.result(), patched.result()
+        except BaseException:
+            runner.stop()
+            raise
 
 
 def _result(

@@ -136,10 +136,19 @@ def _relative(file: str, src: str) -> str:
     return file.removeprefix(src.rstrip("/") + "/").removeprefix("./")
 
 
+def _inside(root: Path, name: str) -> Path | None:
+    """The file of that name in a tree. The name comes from the build (``#line 1 "/etc/shadow"`` is
+    valid C): nothing outside the tree may get into a report."""
+    path = root / name
+    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        return None
+    return path
+
+
 def _excerpt(finding: Finding, roots: Sequence[Path]) -> list[str]:
     if not finding.line:
         return []
-    path = next((r / finding.file for r in roots if (r / finding.file).is_file()), None)
+    path = next((p for r in roots if (p := _inside(r, finding.file)) is not None), None)
     if path is None:
         return []
     text = path.read_text(errors="replace").splitlines()

@@ -19,6 +19,7 @@ from lab.build.toolchain import toolchain
 from lab.build.workplace import Workplace, copy_objects, workplace
 from lab.cache import Cache
 from lab.hashing import digest
+from lab.model.errors import KernelBuildFailed
 from lab.model.kernel import AppliedSeries, Flavour, KernelImage, KernelSource
 from lab.progress import Progress
 
@@ -199,7 +200,16 @@ class Make:
 def keep_image(obj: Path, entry: Path) -> None:
     """Put the files of a finished build at their places in a cache entry (linked, not copied)."""
     for name, kept in _IMAGE.items():
-        os.link(obj / name, entry / kept)
+        os.link(built(obj, name), entry / kept)
+
+
+def built(obj: Path, name: str) -> Path:
+    """A file that a build has made. The build was a stranger's: it may have put a link to a file of
+    the host there, or a pipe that never ends. KernelBuildFailed if so."""
+    path = obj / name
+    if path.resolve() != obj.resolve() / name or not path.is_file():
+        raise KernelBuildFailed(f"the build left no plain file {name}", where=name, hint="do not trust this series")
+    return path
 
 
 def image_of(entry: Path, flavour_name: str, build_dir: Path | None = None) -> KernelImage:

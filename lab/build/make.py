@@ -31,6 +31,8 @@ BUILD_ENV = {
 _STEP = re.compile(r"^  ([A-Z][A-Z0-9_+-]*) +(?:\[M\] +)?(\S+)$")
 _DISK_FULL = "No space left on device"
 _TICK = 0.5
+MAX_OUTPUT = 128 << 20
+"""Bytes that a build may print; a whole kernel with every command shown takes 30 MiB."""
 _DYING_BUDGET = 10.0
 
 
@@ -108,7 +110,7 @@ def _drain(stream: IO[bytes]) -> None:
 def _lines(process: subprocess.Popen[bytes], deadline: float, label: str) -> Iterator[str]:
     assert process.stdout is not None
     fd = process.stdout.fileno()
-    rest = b""
+    rest, read = b"", 0
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
@@ -121,6 +123,9 @@ def _lines(process: subprocess.Popen[bytes], deadline: float, label: str) -> Ite
             data = os.read(fd, 1 << 16)
             if not data:
                 break
+            read += len(data)
+            if read > MAX_OUTPUT:
+                raise MakeFailed(1, [f"error: the build printed more than {MAX_OUTPUT >> 20} MiB"])
             *complete, rest = (rest + data).split(b"\n")
             yield from (line.decode(errors="replace") for line in complete)
     if rest:

@@ -21,6 +21,7 @@ from lab.build.kernel import (
     PATCHED_BUDGET,
     RECIPE,
     Build,
+    built,
     image_of,
     keep_image,
 )
@@ -136,7 +137,7 @@ def build_module(
                     make([modpost, _KO], total=None, budget=PATCHED_BUDGET)
             except KernelBuildFailed as e:
                 raise NotAsModule(str(e)) from e
-            check_module(obj / _KO, modular.modules[0], kit / _EXPORTED)
+            check_module(built(obj, _KO), modular.modules[0], kit / _EXPORTED)
             shutil.copy2(obj / _KO, entry / f"{MODULE}.ko")
             (obj / FOLDER).rename(entry / _OBJECTS)
             said = {n: [file_sha256(applied.overlay / n), stamps[n]] for n in applied.files}
@@ -157,29 +158,30 @@ def build_module(
 
 
 def start_from_last(cache: Cache, modular: KernelImage, applied: AppliedSeries, obj: Path) -> dict[str, int]:
-    """Put the objects of the last module built on the same base into ``obj``; return the times (ns) that
-    the files of the series must have: the old one where the content is what those objects are made of,
-    now where it is not.
+    """Put the objects of the most alike module built on the same base into ``obj``; return the times (ns)
+    that the files of the series must have: the old one where the content is what those objects are made
+    of, now where it is not.
 
     Only C code inside the module can have gone into those objects, so nothing but the compiler made
-    them. A series that lacks a file which the last one had starts from the base's own objects.
+    them. A module made from a file that this series lacks is no start; without any, the base's own
+    objects are one.
     """
     now = time.time_ns()
-    stamps = dict.fromkeys(applied.files, now)
-    last = next((e for e in cache.entries(MODULE_KIND) if e.about.get("base") == modular.key), None)
-    if last is None:
-        return stamps
-    known: dict[str, tuple[str, int]] = {
-        name: (sha, when) for name, (sha, when) in json.loads((last.path / _SOURCES).read_text()).items()
-    }
-    if not set(known) <= set(applied.files):
-        return stamps
-    for name, (sha, when) in known.items():
-        if file_sha256(applied.overlay / name) == sha:
-            stamps[name] = when
+    have = {name: file_sha256(applied.overlay / name) for name in applied.files}
+    best: tuple[Path, dict[str, int]] | None = None
+    for entry in cache.entries(MODULE_KIND):
+        if entry.about.get("base") != modular.key:
+            continue
+        known = json.loads((entry.path / _SOURCES).read_text())
+        same = {name: when for name, (sha, when) in known.items() if have.get(name) == sha}
+        # Newest first: a tie goes to the last one, which is the likeliest to be still in memory.
+        if set(known) <= set(have) and (best is None or len(same) > len(best[1])):
+            best = entry.path, same
+    if best is None:
+        return dict.fromkeys(applied.files, now)
     remove_tree(obj / FOLDER)
-    copy_objects(last.path / _OBJECTS, obj / FOLDER)
-    return stamps
+    copy_objects(best[0] / _OBJECTS, obj / FOLDER)
+    return {name: best[1].get(name, now) for name in applied.files}
 
 
 def check_module(module: Path, unpatched: Path, symbols: Path) -> None:

@@ -35,10 +35,13 @@ def add_verbs(verbs: Any) -> None:
     up.add_argument("--json", action="store_true", help="print what is up as JSON")
     up.set_defaults(run=run_up)
 
-    ssh = verbs.add_parser("ssh", help="log in to the root (or run a command there)")
+    ssh = verbs.add_parser(
+        "ssh",
+        help="log in to the root (or run a command there)",
+        usage="hvlab ssh [--name N] [root|child] [-- COMMAND ...]",
+    )
     add_name(ssh)
     ssh.add_argument("where", nargs="?", choices=("root", "child"), default="root")
-    ssh.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     ssh.set_defaults(run=run_ssh)
 
     console = verbs.add_parser("console", help="the root's serial console; leave with Ctrl-]")
@@ -116,7 +119,6 @@ def run_ssh(args: argparse.Namespace) -> int:
     port = lab.record.ssh_port
     known = lab.path / "known_hosts"
     known.write_text(f"[127.0.0.1]:{port} {(lab.path / 'known_host').read_text()}")
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
     argv = ["ssh", "-F", "none", "-i", str(lab.path / "id_ed25519"), "-p", str(port)]
     argv += ["-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=/dev/null"]
     argv += [
@@ -133,7 +135,7 @@ def run_ssh(args: argparse.Namespace) -> int:
         raise BadInput(
             f"the machine of lab {lab.name!r} does not run any more", hint=f"hvlab down --name {lab.name}"
         )
-    return subprocess.run([*argv, "root@127.0.0.1", *command], check=False).returncode
+    return subprocess.run([*argv, "root@127.0.0.1", *args.after], check=False).returncode
 
 
 def run_console(args: argparse.Namespace) -> int:

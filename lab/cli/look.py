@@ -10,7 +10,8 @@ import time
 from typing import Any
 
 from lab.cli.labs import add_name
-from lab.hypervisor import format_record, names
+from lab.hypervisor import format_record
+from lab.hypervisor.record_text import record_name
 from lab.model.errors import BadInput, ExitCode
 from lab.model.ledger import LedgerRecord
 from lab.validate.bringup import Lab
@@ -27,7 +28,7 @@ def add_verbs(verbs: Any) -> None:
     ledger.add_argument(
         "-n", type=int, default=50, metavar="N", help="how many of the newest (default: %(default)s; 0: all)"
     )
-    ledger.add_argument("--call", metavar="NAME", help="only this hypercall, e.g. MAP_GPA_PAGES")
+    ledger.add_argument("--call", metavar="NAME", help="only this hypercall or intercept, e.g. MAP_GPA_PAGES")
     ledger.add_argument("--json", action="store_true", help="one JSON object per line")
     ledger.set_defaults(run=run_ledger)
 
@@ -71,7 +72,7 @@ def _number(text: str) -> int:
 
 
 def _wanted(record: LedgerRecord, call: str | None) -> bool:
-    return call is None or names.hypercall(record.code) == call
+    return call is None or record_name(record) == call
 
 
 def run_ledger(args: argparse.Namespace) -> int:
@@ -80,9 +81,7 @@ def run_ledger(args: argparse.Namespace) -> int:
 
     def show(record: LedgerRecord) -> None:
         if args.json:
-            print(
-                json.dumps({**dataclasses.asdict(record), "name": names.hypercall(record.code)}), flush=True
-            )
+            print(json.dumps({**dataclasses.asdict(record), "name": record_name(record)}), flush=True)
         else:
             print(format_record(record, resolve=lab.symbolise), flush=True)
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 import lab
 from lab.cli import doctor, labs, look, machine, validate
 from lab.model.errors import ExitCode, LabError
+from lab.printable import printable
 
 EPILOG = """exit codes:
   0  pass               2  bad input       4  the lab itself could not run
@@ -47,15 +48,28 @@ def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(signal.Signals(signum).name)
 
 
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Words for us, and those behind ``--``. argparse would take the first of them for ``root|child``."""
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns its exit code; errors are printed once, without a traceback."""
-    args = build_parser().parse_args(argv)
+    words, after = _split(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    args = parser.parse_args(words)
+    args.after = after
+    if after and args.run is not labs.run_ssh:
+        parser.error(f"only ssh takes a command after --, not {after[0]!r}")
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, _interrupted)
     try:
         return int(args.run(args))
     except LabError as e:
-        print(f"hvlab: {e}", file=sys.stderr)
+        print(f"hvlab: {printable(str(e))}", file=sys.stderr)
         return int(e.exit_code)
     except BrokenPipeError:
         # The reader of our output left (``| head``): nothing more to say, and not to its ghost either.

@@ -83,10 +83,12 @@ def _result(record: LedgerRecord) -> str:
 
 
 def record_name(record: LedgerRecord) -> str:
-    """``MAP_GPA_PAGES``; for an event with its object, such as ``MSR_READ 0x40000118``."""
+    """``MAP_GPA_PAGES``; an intercept's message type; an event with its object, ``MSR_READ 0x40000118``."""
     if record.kind is RecordKind.EVENT:
         thing = f" {record.words[0]:#x}" if record.words else ""
         return names.event(record.code) + thing
+    if record.kind is RecordKind.INTERCEPT:
+        return names.message(record.code)
     return names.hypercall(record.code)
 
 

@@ -113,7 +113,8 @@ class Machine:
     def attach(cls, lab: Lab, spec: MachineSpec) -> Machine:
         """Connect to the QEMU of a lab that is up. The console starts with its whole record.
 
-        Raises BadInput when it does not run any more, LabUnavailable when it does not answer.
+        The monitor is connected only when it is needed: any number of processes may look at a lab at once.
+        Raises BadInput when it does not run any more.
         """
         identity = lab.record.qemu
         if identity is None or not identity.alive():
@@ -125,11 +126,6 @@ class Machine:
         machine = cls(lab, spec, files_of(spec, lab), identity)
         machine.console = Console(machine._log_source(), machine.check)
         machine._pump_thread.start()
-        try:
-            machine.qmp.connect()
-        except BaseException:
-            machine.detach()
-            raise
         return machine
 
     def __enter__(self) -> Machine:

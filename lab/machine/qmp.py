@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qemu.qmp import EventListener, Message, QMPClient
+from qemu.qmp import EventListener, Message, QMPClient, Runstate
 from qemu.qmp.error import QMPError as _UpstreamError
 
 from lab.model.errors import LabUnavailable
@@ -52,7 +52,13 @@ class Qmp:
         self._call(self._connect(), timeout, "connect")
 
     def execute(self, command: str, *, timeout: float = COMMAND_SECONDS, **arguments: Any) -> Any:
-        """Run a command; ``_`` in argument names stands for ``-``. Returns its value. Raises QmpError."""
+        """Run a command; ``_`` in argument names stands for ``-``. Returns its value. Raises QmpError.
+
+        Connects first where nobody has: QEMU serves one monitor connection at a time, so that one which
+        is made only when it is needed leaves it to others.
+        """
+        if self._client.runstate is Runstate.IDLE:
+            self.connect(timeout)
         wire = {name.replace("_", "-"): value for name, value in arguments.items()} or None
         return self._call(self._client.execute(command, wire), timeout, command)
 

@@ -6,8 +6,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
+import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lab import paths
@@ -15,6 +18,8 @@ from lab.model.errors import LabUnavailable
 
 PREFIX = "hvlab-"
 RAM_SUFFIX = ".ram"
+_RAM_NAME = re.compile(rf"{PREFIX}[a-z0-9-]+-[0-9a-f]{{8}}{re.escape(RAM_SUFFIX)}")
+RUN_NAME = re.compile(rf"{PREFIX}[0-9a-f]{{8}}")
 SOCKET_PATH_MAX = 107
 """Bytes of a Unix socket's path: sun_path in sys/un.h has 108 with the final zero."""
 
@@ -101,13 +106,27 @@ def copy_sparse(source: Path, target: Path) -> int:
 
 
 def outside(ram: str, run_dir: str) -> list[Path]:
-    """The recorded paths that really look like ours: a damaged record must not delete anything else."""
+    """The recorded paths that really are ours: a damaged record must not delete anything else.
+
+    Ours is a plain file with the name of a RAM file, and a folder with the name of a folder of sockets
+    that holds nothing but sockets and links, both owned by this user, neither a link.
+    """
     found = []
-    if ram and Path(ram).name.startswith(PREFIX) and ram.endswith(RAM_SUFFIX):
+    if _RAM_NAME.fullmatch(Path(ram).name) and _mine(Path(ram), stat.S_ISREG):
         found.append(Path(ram))
-    if run_dir and Path(run_dir).name.startswith(PREFIX):
-        found.append(Path(run_dir))
+    if RUN_NAME.fullmatch(Path(run_dir).name) and _mine(Path(run_dir), stat.S_ISDIR):
+        kinds = [stat.S_IFMT(path.lstat().st_mode) for path in Path(run_dir).iterdir()]
+        if set(kinds) <= {stat.S_IFSOCK, stat.S_IFLNK}:
+            found.append(Path(run_dir))
     return found
+
+
+def _mine(path: Path, kind: Callable[[int], bool]) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return path.is_absolute() and kind(status.st_mode) and status.st_uid == os.getuid()
 
 
 def delete(path: Path) -> None:

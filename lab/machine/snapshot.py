@@ -34,7 +34,7 @@ from lab.machine.process import Machine
 from lab.machine.qmp import Qmp
 from lab.machine.state import Lab
 from lab.model.errors import LabUnavailable
-from lab.model.machine import IvshmemDevice, MachineSpec
+from lab.model.machine import MachineSpec
 
 SCHEMA = 1
 STATE = "state"
@@ -48,6 +48,9 @@ _IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
 _CONFIG_ADDRESS, _CONFIG_DATA = 0xCF8, 0xCFC
 """PCI configuration mechanism #1 (PCI Local Bus Specification 3.0, section 3.2.2.3.2)."""
 _CONFIG_ENABLE = 1 << 31
+_BAR_OF = {"ivshmem-plain": 2, "edu": 0}
+"""BARs to program before the state is loaded: ivshmem's is memory that must be at the same address on
+both sides; edu does not save its state at all (hw/misc/edu.c has no VMState), not even where its BAR is."""
 _COMMAND, _COMMAND_MEMORY, _BAR0 = 4, 2, 0x10
 
 
@@ -199,14 +202,14 @@ def _wait_loaded(machine: Machine) -> None:
 
 
 def _bars(qmp: Qmp, spec: MachineSpec) -> tuple[Bar, ...]:
-    slots = {device.slot for device in spec.devices if isinstance(device, IvshmemDevice)}
+    wanted = {(device.slot, _BAR_OF[device.kind]) for device in spec.devices}
     return tuple(
         Bar(device["slot"], region["bar"], region["address"], bool(region.get("mem_type_64")))
         for bus in qmp.execute("query-pci")
         for device in bus["devices"]
-        if bus["bus"] == 0 and device["slot"] in slots
+        if bus["bus"] == 0
         for region in device["regions"]
-        if region["type"] == "memory" and region["bar"] == 2 and region["address"] >= 0
+        if region["type"] == "memory" and (device["slot"], region["bar"]) in wanted and region["address"] >= 0
     )
 
 

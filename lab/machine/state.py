@@ -164,7 +164,7 @@ class Lab:
         The latter is known by the console socket on its command line, in a folder with a random name.
         """
         found = [self.record.qemu] if self.record.qemu is not None else []
-        if room.outside("", self.record.run_dir):
+        if room.RUN_NAME.fullmatch(self.run_dir.name):
             found += find_by_argument(f"{CONSOLE_OPTION}{escape(self.run_dir / CONSOLE_SOCKET)},")
         return found
 

@@ -67,9 +67,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--hvlab-quick"):
         config.hook.pytest_deselected(items=[i for i, m in marks if not quick(m)])
         marks = [(i, m) for i, m in marks if quick(m)]
-    # The quick set first, so that its verdict is there early; inside, equal boots side by side.
-    marks.sort(key=lambda pair: (not quick(pair[1]), pair[1].kernel_args if pair[1] else ()))
-    items[:] = [item for item, _ in marks]
+
+    # The quick set first, so that its verdict is there early; inside, equal boots side by side. The rest
+    # goes on in the boot that the quick set ended in.
+    def boot(pair: tuple[pytest.Item, ScenarioMark | None]) -> tuple[str, ...]:
+        return pair[1].kernel_args if pair[1] else ()
+
+    first = sorted((p for p in marks if quick(p[1])), key=boot)
+    running = boot(first[-1]) if first else ()
+    rest = sorted((p for p in marks if not quick(p[1])), key=lambda p: (boot(p) != running, boot(p)))
+    items[:] = [item for item, _ in first + rest]
     config.stash[SESSION].quick_left = sum(quick(m) for _, m in marks)
 
 
@@ -105,6 +112,8 @@ def pytest_runtest_makereport(
     report = yield
     session = item.config.stash[SESSION]
     if session.recording is not None and scenario_of(item) is not None:
+        if call.excinfo is not None:
+            session.explain(call.excinfo.value)
         session.recording.phase(call)
         if report.failed:
             report.sections.extend(session.recording.sections())

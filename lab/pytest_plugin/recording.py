@@ -59,7 +59,7 @@ class Recording:
             self.failures.append(f"{e.kind} in {e.phase}: {e.what}")
             self.observations.setdefault("died", e.kind)
             if e.detail:
-                self.texts.append(("console tail", e.detail))
+                self.texts.append(("last words", e.detail))
         elif isinstance(e, LabError) and e.exit_code is ExitCode.FAIL:
             self.failures.append(str(e).splitlines()[0])
         elif isinstance(e, LabError):

@@ -13,6 +13,7 @@ from lab.model.errors import GuestDied, LabError
 from lab.model.kernel import KernelImage
 from lab.model.verdict import Verdict
 from lab.progress import Progress, TextProgress
+from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.recording import AbilityMissing, Recording
 from lab.pytest_plugin.scenario import ScenarioMark
 from lab.templates import load_machine
@@ -20,7 +21,9 @@ from lab.usage import cpu_seconds
 from lab.validate.abilities import probe_abilities
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.exchange import ReportWriter, outcome_to_json, read_kernel_file
+from lab.validate.forks import boot_or_fork
 from lab.validate.kernels import Selectors, embedded_series, prepare
+from lab.validate.stuck import explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,10 @@ class LabSession:
                 abilities = probe_abilities(self._lab, mark.kernel_args)
             except LabError as e:
                 # A kernel that does not survive the simplest access fails every scenario for this cause.
-                self._broken = e
+                # A tripwire says nothing about the kernel: the scenario is run once more.
+                self.explain(e)
+                if not (isinstance(e, GuestDied) and e.kind == "tripwire"):
+                    self._broken = e
                 self.drop()
                 raise
             self._abilities[mark.kernel_args] = abilities
@@ -144,7 +150,7 @@ class LabSession:
         )
         for attempt in (1, 2):
             try:
-                lab = Lab.boot(request, self.progress)
+                lab = boot_or_fork(request, self.progress)
                 break
             except GuestDied as e:
                 if e.kind == "tripwire" and attempt == 1:
@@ -164,6 +170,12 @@ class LabSession:
             self._writer.write("boot", args=list(kernel_args), seconds=lab.boot_seconds, release=lab.release)
         return lab
 
+    def explain(self, error: BaseException) -> None:
+        """Add to a hang in the driver where the running lab is stuck; that lab is used no more."""
+        if isinstance(error, GuestDied) and self._lab is not None:
+            explain(self._lab, error)
+            self._lab.spoil(f"{error.kind}: {error.what}")
+
     def drop(self) -> None:
         """Shut the current lab down; the next scenario boots a fresh one."""
         if self._lab is not None:
@@ -175,6 +187,8 @@ class LabSession:
         recording, self.recording = self.recording, None
         if recording is None:
             return
+        for title, text in recording.texts:
+            Evidence(recording, self.out).file(f"{title.replace(' ', '-')}.txt", text + "\n")
         outcome = recording.outcome()
         if self._writer:
             self._writer.write("outcome", **outcome_to_json(outcome))

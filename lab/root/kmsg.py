@@ -24,6 +24,11 @@ class KmsgSlice:
     lost: int
 
 
+def is_kmsg_end(line: str) -> bool:
+    """Whether this is the last line of ``mshv-vmm --kmsg``; a record cannot look like it."""
+    return _END.fullmatch(line) is not None
+
+
 def parse_kmsg(text: str) -> KmsgSlice:
     """Output of ``mshv-vmm --kmsg``. ValueError when its last line is missing (output cut short)."""
     raw = text.splitlines()

@@ -14,10 +14,12 @@ _BARS = 6
 _IORESOURCE_MEM = 0x200
 _IORESOURCE_PREFETCH = 0x2000
 
+# Builtins where the shell has them: a process costs 10 ms under TCG.
 LIST_SCRIPT = (
     f"cd {_SYSFS} && for d in *; do "
     "read -r v <$d/vendor; read -r i <$d/device; read -r c <$d/class; l=$(readlink $d/driver); "
-    'echo "device $d $v $i $c ${l##*/}"; head -n 6 $d/resource; done'
+    'echo "device $d $v $i $c ${l##*/}"; '
+    'for n in 0 1 2 3 4 5; do read -r r || break; echo "$r"; done <$d/resource; done'
 )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import paramiko
 
-from lab.model.errors import BadInput, LabError
-from lab.root.kmsg import KmsgSlice, parse_kmsg
+from lab.model.errors import BadInput, GuestDied, LabError
+from lab.root.kmsg import KmsgSlice, is_kmsg_end, parse_kmsg
 from lab.root.pci import LIST_SCRIPT, PciDevice, bind_script, check_address, parse_devices
 from lab.root.session import Session
 from lab.root.stacks import CPUS_SCRIPT, TASKS_SCRIPT
@@ -25,6 +25,9 @@ _STACKS_SECONDS = 15.0
 _CLOSE_SECONDS = 1.0
 _LOG_END = 1 << 63
 VMM = "/sbin/mshv-vmm"
+_KMSG_READER = f"sh -c 'while read -r from; do {VMM} --kmsg $from || exit; done'"
+_SHELL_GONE = ("session-ended", "ssh")
+"""Kinds of GuestDied that the end of one channel looks like, before and while it is written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Root:
 
     def __init__(self, host: str, port: int, key_path: Path, watch: Watch, *, host_key: str = "") -> None:
         self._transport = Transport(host, port, key_path, watch, host_key)
+        self._kmsg: Session | None = None
 
     @property
     def watch(self) -> Watch:
@@ -67,6 +71,7 @@ class Root:
 
     def close(self) -> None:
         """End the connection and everything that runs on it."""
+        self._kmsg = None
         self._transport.close()
 
     def __enter__(self) -> Root:
@@ -115,8 +120,25 @@ class Root:
         return list(self.kmsg(position).lines)
 
     def kmsg(self, position: int) -> KmsgSlice:
-        """Kernel log lines from ``position`` on, with the position after them."""
-        return parse_kmsg(self.run(f"{VMM} --kmsg {position}").out)
+        """Kernel log lines from ``position`` on, with the position after them.
+
+        One shell stays for this: a channel and a login shell for each look would cost twice the time.
+        """
+        try:
+            return self._read_kmsg(position)
+        except GuestDied as e:
+            if e.kind not in _SHELL_GONE:
+                raise
+            return self._read_kmsg(position)  # whatever ended the shell, the log may still be there
+
+    def _read_kmsg(self, position: int) -> KmsgSlice:
+        reader, self._kmsg = self._kmsg or self.open_session(_KMSG_READER), None
+        reader.send_line(str(position))
+        lines = [reader.receive_line(_QUICK)]
+        while not is_kmsg_end(lines[-1]):
+            lines.append(reader.receive_line(_QUICK))
+        self._kmsg = reader  # not after an error: there the next look starts anew
+        return parse_kmsg("\n".join(lines))
 
     def pci_devices(self) -> list[PciDevice]:
         """All PCI devices of the root with driver and BARs."""

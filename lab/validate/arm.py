@@ -26,6 +26,7 @@ from lab.templates import load_machine
 from lab.usage import cpu_seconds
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.exchange import ReportWriter, read_kernel_file
+from lab.validate.forks import boot_or_fork
 
 PROVOKE = "/sys/kernel/debug/provoke-crash/DIRECT"
 HUNG_TASK_SECONDS = 1
@@ -139,7 +140,7 @@ def main(argv: list[str]) -> int:
             qemu=args.qemu,
             kernel_args=HUNG_TASK_ARGS,
         )
-        lab = Lab.boot(request, NullProgress())
+        lab = boot_or_fork(request, NullProgress())
         try:
             prove_all(lab, lambda p: writer.write("proof", name=p.name, fired=p.fired, detail=p.detail))
         finally:

@@ -8,6 +8,7 @@ together. ``hvlab up``, the scenarios and the detector proofs all boot through h
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,13 @@ from lab.build.vmm import build_vmm
 from lab.cache import Cache
 from lab.hypervisor.view import HypervisorView
 from lab.machine import ivshmem, state
-from lab.machine.argv import Boot, below_4g
+from lab.machine.argv import Accel, Boot, QemuInfo, below_4g
 from lab.machine.files import BootFiles
 from lab.machine.process import Machine
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.machine.symbols import SymbolTable
 from lab.machine.watch import Watch
-from lab.model.errors import LabError
+from lab.model.errors import GuestDied, LabError
 from lab.model.kernel import KernelImage
 from lab.model.machine import Device, IvshmemDevice, MachineSpec
 from lab.progress import Progress
@@ -40,6 +41,7 @@ READY = "HVLAB-READY"
 BOOT_BUDGET = 90.0
 """Seconds for a whole boot; a silent console ends it much earlier. Times the flavour's factor."""
 SSH_BUDGET = 20.0
+RAMDISK = "initramfs.cpio"
 ROOT_PARTITION = 1
 GONE_BUDGET = 5.0
 """Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
@@ -84,6 +86,24 @@ class LabDevice:
         return self.memory.read(page * 4096 + offset, size)
 
 
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What every boot of a request has in common."""
+
+    standin: StandIn | None
+    initramfs: Path
+    qemu: QemuInfo
+    accel: Accel
+
+    @classmethod
+    def of(cls, request: BootRequest, cache: Cache) -> Images:
+        """Phase image: built unless cached. Raises LabUnavailable."""
+        standin = build_standin(cache) if request.machine.hypervisor == "stand-in" else None
+        qemu = find_qemu(request.qemu)
+        accel = choose_accel(request.machine, qemu)
+        return cls(standin, build_initramfs(build_vmm(cache), cache), qemu, accel)
+
+
 class Lab:
     """A booted lab. Use :meth:`boot` or :meth:`attach`; :meth:`close` ends it, :meth:`leave` does not."""
 
@@ -110,50 +130,80 @@ class Lab:
         self._spoilt = ""
 
     @classmethod
-    def boot(cls, request: BootRequest, progress: Progress, cache: Cache | None = None) -> Lab:
-        """Boot to an SSH login. Raises GuestDied (phase ``boot`` or ``ssh``) or LabError; nothing stays."""
-        cache = cache or open_cache()
-        standin = build_standin(cache) if request.machine.hypervisor == "stand-in" else None
-        initramfs = build_initramfs(build_vmm(cache), cache)
-        qemu = find_qemu(request.qemu)
-        accel = choose_accel(request.machine, qemu)
+    def boot(
+        cls, request: BootRequest, progress: Progress, cache: Cache | None = None, *, modules: bool = True
+    ) -> Lab:
+        """Boot to an SSH login. Raises GuestDied (phase ``boot`` or ``ssh``) or LabError; nothing stays.
+
+        Without ``modules`` the kernel's modules are left out: :meth:`load_modules` brings them later.
+        """
+        images = Images.of(request, cache or open_cache())
+
+        def fill(folder: state.Lab) -> Path:
+            keys = make_keys()
+            keys.save(folder.path)
+            more = _modules(request.kernel, request.kernel_args) if modules else {}
+            ramdisk = folder.path / RAMDISK
+            ramdisk.write_bytes(images.initramfs.read_bytes() + overlay_cpio(keys.overlay() | more))
+            return ramdisk
+
+        def start(folder: state.Lab, files: BootFiles, nonce: int) -> Machine:
+            args = (*LAB_ARGS, *request.kernel_args)
+            boot = Boot(wait=not request.detached, kernel_args=args)
+            progress.step(0, None, f"{folder.name}: {images.accel.reason}")
+            return Machine.start(
+                request.machine, images.qemu, images.accel, files, folder, boot=boot, nonce=nonce
+            )
+
+        return cls.bring(request, images, fill, start, READY)
+
+    @classmethod
+    def bring(
+        cls,
+        request: BootRequest,
+        images: Images,
+        fill: Callable[[state.Lab], Path],
+        start: Callable[[state.Lab, BootFiles, int], Machine],
+        ready: str,
+    ) -> Lab:
+        """A lab from its parts: ``fill`` puts keys into the folder and returns the ramdisk, ``start``
+        starts the machine, ``ready`` is what the console must say before SSH is tried."""
         started = time.monotonic()
         with ExitStack() as undo:
             folder = state.create(request.name, detached=request.detached, machine=request.machine.name)
             undo.callback(folder.remove)
-            keys = make_keys()
-            keys.save(folder.path)
-            overlay = keys.overlay() | _modules(request.kernel, request.kernel_args)
-            ramdisk = folder.path / "initramfs.cpio"
-            ramdisk.write_bytes(initramfs.read_bytes() + overlay_cpio(overlay))
+            ramdisk = fill(folder)
             nonce = ivshmem.new_nonce()
-            folder.update(info=_info(request, standin, nonce))
-            machine = Machine.start(
-                request.machine,
-                qemu,
-                accel,
-                BootFiles(request.kernel.bzimage, ramdisk, standin.elf if standin else None),
-                folder,
-                boot=Boot(wait=not request.detached, kernel_args=(*LAB_ARGS, *request.kernel_args)),
-                nonce=nonce,
-            )
+            folder.update(info=_info(request, images.standin, nonce))
+            elf = images.standin.elf if images.standin else None
+            machine = start(folder, BootFiles(request.kernel.bzimage, ramdisk, elf), nonce)
             undo.callback(machine.stop)
-            progress.step(0, None, f"{folder.name}: {accel.reason}")
             lab = cls(machine, request.kernel, kernel_build.flavour(request.kernel.flavour).time_factor)
             lab.watch.wait(
-                lambda: READY in machine.console.text(),
+                lambda: ready in machine.console.text(),
                 BOOT_BUDGET * lab.factor,
                 "boot",
                 "the root's init to say that it is ready",
                 booting=True,
             )
             undo.push(lab._release)
-            lab._connect(standin)
+            lab._connect(images.standin)
             lab.boot_seconds = time.monotonic() - started
             undo.pop_all()
         lab._end.callback(folder.remove)
         lab._end.callback(machine.stop)
         return lab
+
+    def load_modules(self, kernel_args: tuple[str, ...]) -> None:
+        """Bring the kernel's modules over SSH and load them. GuestDied when the kernel refuses one."""
+        for path, (data, mode) in _modules(self.kernel, kernel_args).items():
+            self.root.put(data, f"/{path}", mode)
+        load = "while read -r m p; do insmod $m $p || exit 1; done </lab/modules.list"
+        done = self.root.run(load, check=False)
+        if done.rc:
+            raise GuestDied(
+                "the kernel refuses the module", kind="module", phase="boot", detail=done.err or done.out
+            )
 
     @classmethod
     def attach(cls, name: str | None) -> Lab:

@@ -61,6 +61,9 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         "-q",
         "-p",
         "no:cacheprovider",
+        # Where it is installed it imports all of hypothesis to say nothing at the end: half a second.
+        "-p",
+        "no:hypothesispytest",
         "-o",
         f"log_file={request.out / 'debug.log'}",
         "-o",

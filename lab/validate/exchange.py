@@ -73,6 +73,7 @@ def run_from_json(values: dict[str, Any]) -> KernelRun:
     known["verdict"] = Verdict(known["verdict"])
     known["reasons"] = tuple(known["reasons"])
     known["splats"] = tuple(known["splats"])
+    known["evidence"] = tuple(known["evidence"])
     known["outcomes"] = tuple(outcome_from_json(o) for o in known["outcomes"])
     known["detectors"] = tuple(DetectorProof(**d) for d in known["detectors"])
     return KernelRun(**known)

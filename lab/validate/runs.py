@@ -163,8 +163,8 @@ class Runner:
         if failure is not None and not report.boots:
             verdict = Verdict.INCONCLUSIVE if failure["kind"] == "tripwire" else Verdict.FAIL
             lines = tuple(str(failure["text"]).splitlines())
-            why = (f"{failure['kind']} in {failure['phase']}", *lines[:40])
-            return replace(run, verdict=verdict, reasons=why, failed_phase="boot")
+            why = (f"{failure['kind']} in phase {failure['phase']}: {lines[0] if lines else ''}",)
+            return replace(run, verdict=verdict, reasons=why, failed_phase="boot", evidence=lines[1:])
         detectors = proofs.result()
         outcomes = tuple(settle(o, detectors, kernel.flavour) for o in report.outcomes)
         splats = tuple(dict.fromkeys(report.splats))

@@ -68,7 +68,6 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
     for note in source.notes:
         progress.note(note)
     sandbox = kernels.choose_sandbox(request.selectors)
-    applied: AppliedSeries | KernelRun
     try:
         with progress.phase("apply"):
             applied = kernels.apply(source, series, cache, progress)
@@ -79,7 +78,9 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
                 where=e.where,
                 hint="give a series for this kernel, or --base with a kernel that fits",
             ) from e
-        applied = _failed("patched", str(source.version), "", "apply", e)
+        # Nothing to build and nothing to compare: the verdict is there without a base.
+        failed = _failed("patched", str(source.version), request.flavours[0], "apply", e)
+        return _result(request, series, source, (failed,), (), progress, started)
     sides = [
         _build(
             Builder(replace(request.selectors, flavour=f), cache, progress, sandbox, not request.whole),
@@ -93,9 +94,7 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
     return _result(request, series, source, runs, pairs, progress, started)
 
 
-def _build(
-    builder: Builder, source: KernelSource, applied: AppliedSeries | KernelRun, flavour: str
-) -> _Sides:
+def _build(builder: Builder, source: KernelSource, applied: AppliedSeries, flavour: str) -> _Sides:
     base: KernelImage | KernelRun
     patched: KernelImage | KernelRun
     try:
@@ -104,8 +103,6 @@ def _build(
     except KernelBuildFailed as e:
         failed = _failed("base", str(source.version), flavour, "build", e)
         return _Sides(flavour, failed, replace(failed, side="patched", verdict=Verdict.INCONCLUSIVE))
-    if isinstance(applied, KernelRun):
-        return _Sides(flavour, base, replace(applied, flavour=flavour))
     try:
         with builder.progress.phase("build", "patched") as phase:
             both = builder.as_module(base, source, applied)
@@ -115,14 +112,26 @@ def _build(
             patched = builder.patched(base, source, applied)
     except KernelBuildFailed as e:
         patched = _failed("patched", base.release, flavour, "build", e)
+        return _Sides(flavour, _not_run(base, "there is no patched kernel to compare with"), patched)
     return _Sides(flavour, base, patched)
+
+
+def _not_run(kernel: KernelImage, why: str) -> KernelRun:
+    """A base that was left alone because the series failed before it mattered."""
+    return KernelRun(
+        side="base",
+        release=kernel.release,
+        flavour=kernel.flavour,
+        key=kernel.key,
+        verdict=Verdict.INCONCLUSIVE,
+        reasons=(f"not run: {why}",),
+    )
 
 
 def _failed(side: str, release: str, flavour: str, phase: str, e: LabError) -> KernelRun:
     reasons = [e.what if not e.where else f"{e.where}: {e.what}"]
     if isinstance(e, KernelBuildFailed) and e.patch:
         reasons.append(f'in the patch "{e.patch}"')
-    reasons += e.detail.splitlines()[:12]
     return KernelRun(
         side=side,
         release=release,
@@ -131,6 +140,7 @@ def _failed(side: str, release: str, flavour: str, phase: str, e: LabError) -> K
         verdict=Verdict.FAIL,
         reasons=tuple(reasons),
         failed_phase=phase,
+        evidence=tuple(e.detail.splitlines()),
     )
 
 

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots that are forks of a snapshot: the kernel is up already, only the driver's module is new.
+
+A kernel that has the driver as a module boots to the same point whatever the series does to the
+module. That point is kept in the cache as a snapshot (with the keys that lie in its memory), and each
+lab restores it and loads its own module. Kernels without modules boot as ever.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from lab.cache import Cache
+from lab.hashing import digest
+from lab.hypervisor import HypervisorView
+from lab.machine import snapshot, state
+from lab.machine.argv import below_4g
+from lab.machine.files import BootFiles
+from lab.machine.process import Machine
+from lab.model.errors import LabUnavailable
+from lab.progress import Progress
+from lab.validate.bringup import LAB_ARGS, RAMDISK, BootRequest, Images, Lab
+from lab.validate.kernels import open_cache
+
+KIND = "snapshot"
+_RECIPE = "2"
+_KEYS = ("id_ed25519", "known_host")
+
+
+def boot_or_fork(request: BootRequest, progress: Progress, cache: Cache | None = None) -> Lab:
+    """A booted lab, restored from a snapshot where the kernel allows it. Raises as :meth:`Lab.boot`."""
+    cache = cache or open_cache()
+    if not request.kernel.modules or request.machine.hypervisor != "stand-in":
+        return Lab.boot(request, progress, cache)
+    try:
+        lab = _fork(request, progress, cache)
+    except LabUnavailable as e:
+        progress.note(f"no snapshot: {e.what}; booting instead")
+        return Lab.boot(request, progress, cache)
+    try:
+        lab.load_modules(request.kernel_args)
+    except BaseException:
+        lab.close()
+        raise
+    return lab
+
+
+def _fork(request: BootRequest, progress: Progress, cache: Cache) -> Lab:
+    images = Images.of(request, cache)
+    # Flags of the driver go to the module; what is left belongs to the boot.
+    args = tuple(a for a in request.kernel_args if not a.startswith("hv_"))
+    fresh: list[Lab] = []
+
+    def produce(entry: Path) -> None:
+        lab = Lab.boot(replace(request, kernel_args=args), progress, cache, modules=False)
+        try:
+            view, machine = lab.hypervisor, lab.machine
+            snapshot.save(machine, entry, images.qemu, images.accel, park=view.park, release=view.unpark)
+            for name in (*_KEYS, RAMDISK):
+                shutil.copy2(machine.lab.path / name, entry / name)
+        except BaseException:
+            lab.close()
+            raise
+        fresh.append(lab)
+
+    entry = cache.publish(KIND, _key(request, images, args), produce, progress=progress)
+    return fresh[0] if fresh else _restore(request, images, entry)
+
+
+def _key(request: BootRequest, images: Images, args: tuple[str, ...]) -> str:
+    assert images.standin is not None
+    return digest(
+        _RECIPE,
+        str(request.kernel.bzimage),
+        images.standin.key,
+        images.initramfs.parent.name,
+        repr(request.machine),
+        images.qemu.text,
+        repr((images.accel.cpus, images.accel.thread)),
+        "\0".join((*LAB_ARGS, *args)),
+    )
+
+
+def _restore(request: BootRequest, images: Images, entry: Path) -> Lab:
+    def fill(folder: state.Lab) -> Path:
+        for name in _KEYS:
+            shutil.copy2(entry / name, folder.path / name)
+        return entry / RAMDISK
+
+    def start(folder: state.Lab, files: BootFiles, nonce: int) -> Machine:
+        return snapshot.restore(
+            snapshot.load(entry),
+            request.machine,
+            images.qemu,
+            images.accel,
+            files,
+            folder,
+            release=lambda machine: _release(machine, images),
+            nonce=nonce,
+        )
+
+    return Lab.bring(request, images, fill, start, "")
+
+
+def _release(machine: Machine, images: Images) -> None:
+    assert images.standin is not None
+    with HypervisorView(machine.files.ram, images.standin.symbols, below_4g(machine.spec.memory)) as view:
+        view.unpark()

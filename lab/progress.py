@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Protocol, TextIO
 
 from lab.model.result import PhaseTime
+from lab.printable import printable
 from lab.usage import cpu_seconds
 
 
@@ -109,6 +110,7 @@ class TextProgress(_Recorder):
         self._open_line = False
 
     def _write(self, text: str, transient: bool = False) -> None:
+        text = printable(text)  # what make or a guest said may hold terminal sequences
         with self._lock:
             if self._open_line:
                 self._out.write("\r\x1b[K")

@@ -63,7 +63,8 @@ class KernelRun:
 
     ``failed_phase`` names the phase (``apply``, ``build``, ``image``, ``boot``...) in which the kernel
     ended before any scenario could run; empty when it got to the scenarios. ``splats`` are ids of
-    splats outside every scenario (boot, shutdown).
+    splats outside every scenario (boot, shutdown); ``evidence`` are lines that show how a phase failed
+    (compiler output, console tail).
     """
 
     side: str
@@ -78,6 +79,7 @@ class KernelRun:
     abilities: dict[str, bool] = field(default_factory=dict)
     failed_phase: str = ""
     splats: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

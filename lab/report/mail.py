@@ -8,6 +8,8 @@ from lab.model.verdict import Change
 from lab.report import view
 
 WIDTH = 72
+EVIDENCE = 24
+"""Lines shown of how a phase failed."""
 EVIDENCE_LINES = 6
 """Lines of evidence per side of a scenario; a reader asks for more."""
 
@@ -24,6 +26,8 @@ def text(result: ValidateResult) -> str:
     lines += view.wrap(f"{result.verdict.upper()}", WIDTH, "Verdict:   ")
     for reason in result.reasons:
         lines += view.wrap(reason, WIDTH, "  - ")
+    for run in result.runs:
+        lines += [f"    | {view.clip(view.clean(line), WIDTH - 6)}" for line in run.evidence[-EVIDENCE:]]
     if result.scenarios:
         lines += ["", *_table(result)]
     lines += _evidence(result)

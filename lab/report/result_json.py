@@ -118,6 +118,7 @@ def _run(run: KernelRun) -> dict[str, Any]:
         "cached": run.cached,
         "failed_phase": run.failed_phase,
         "splats": list(run.splats),
+        "evidence": list(run.evidence),
         "abilities": dict(run.abilities),
         "detectors": [{"name": p.name, "fired": p.fired, "detail": p.detail} for p in run.detectors],
     }

@@ -11,6 +11,8 @@ from lab.model.verdict import Change, Verdict
 from lab.report import view
 
 WIDTH = 100
+EVIDENCE = 24
+"""Lines shown of how a phase failed: the end of a console says most."""
 EVIDENCE_LINES = 4
 """Lines of evidence under a scenario, per side; the rest is in the report."""
 
@@ -138,4 +140,6 @@ def _verdict(result: ValidateResult, paint: Paint) -> list[str]:
     lines = [f"verdict  {paint(result.verdict.upper(), result.verdict)} (exit code {result.exit_code})"]
     for reason in result.reasons:
         lines += view.wrap(reason, WIDTH, "       - ")
+    for run in result.runs:
+        lines += [f"       | {view.clip(view.clean(line), WIDTH - 9)}" for line in run.evidence[-EVIDENCE:]]
     return lines

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Collection, Iterable
 
 from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.model.verdict import Change, Verdict, worst
+from lab.printable import printable
 
 SIDES = ("base", "patched")
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(text: str) -> str:
     """``text`` without control characters: a guest's console may hold terminal sequences."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").expandtabs(8))
+    return printable(text).expandtabs(8)
 
 
 def clip(text: str, width: int) -> str:

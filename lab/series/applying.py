@@ -21,6 +21,7 @@ from lab.model.errors import BadInput, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.series import Patch, Series
 from lab.progress import Progress
+from lab.series.diff import FILE_MODES
 from lab.source.command import Done, run, tool_env
 from lab.source.git import objects_dir
 
@@ -68,6 +69,7 @@ def _apply(source: KernelSource, series: Series, entry: Path) -> None:
         repo.am(patch, where, source)
         for name in repo.changed(before):
             last_patch[name] = patch.subject
+    repo.only_files(base)
     changes = repo.changes(base)
     files = sorted(name for name, status in changes.items() if status != "D")
     deleted = sorted(name for name, status in changes.items() if status == "D")
@@ -75,7 +77,7 @@ def _apply(source: KernelSource, series: Series, entry: Path) -> None:
     overlay.mkdir()
     for name in files:
         (overlay / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(repo.path / name, overlay / name)
+        shutil.copy2(repo.path / name, overlay / name, follow_symlinks=False)
     said = {
         # The same result has the same key, whichever mails it came from.
         "key": digest(source.key, *_contents(overlay, files), "deleted", *deleted),
@@ -111,9 +113,14 @@ class Repo:
             (self.path / ".git" / "objects" / "info" / "alternates").write_text(f"{lent}\n")
         for name in files:
             original = source.tree / name
-            linked = next((p for p in Path(name).parents if (source.tree / p).is_symlink()), None)
-            if linked is not None:
-                raise BadInput(f"{name} lies beyond the symbolic link {linked}", where="series")
+            for parent in (source.tree / p for p in Path(name).parents):
+                if parent.is_symlink():
+                    linked = parent.relative_to(source.tree)
+                    raise BadInput(f"{name} lies beyond the symbolic link {linked}", where="series")
+                if parent.exists() and not parent.is_dir():
+                    raise BadInput(f"{name} lies beyond the file {parent.name}", where="series")
+            if original.is_dir():
+                raise BadInput(f"{name} is a folder in the base", where="series")
             if original.is_file() and not original.is_symlink():
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(original, self.path / name)
@@ -179,6 +186,14 @@ class Repo:
         )
         return dict(zip(words[1::2], words[0::2], strict=False))
 
+    def only_files(self, since: str) -> None:
+        """BadInput if git has made anything but a plain file since a commit, whatever the mails said."""
+        words = self.git("diff-tree", "-r", "-z", "--no-renames", "--raw", since, "HEAD").out.split("\0")
+        for said, name in zip(words[0::2], words[1::2], strict=False):
+            mode = said.split()[1]
+            if mode not in (*FILE_MODES, _GONE):
+                raise BadInput(f"{name} becomes something else than a file (mode {mode})", where="series")
+
     def git(self, *args: str, check: bool = True) -> Done:
         """Run git here, without the user's settings, identity or hooks."""
         done = run(
@@ -205,6 +220,7 @@ def _hunk_headers(text: str) -> dict[str, list[str]]:
     return found
 
 
+_GONE = "000000"
 _AM = ("am", "--3way", "--keep-non-patch", "--quiet", "--no-gpg-sign", "--committer-date-is-author-date")
 _SETTINGS = {
     "core.autocrlf": "false",

@@ -12,20 +12,29 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lab.model.errors import BadInput
-from lab.series.limits import MAX_FILES, MAX_PATH
+from lab.series.limits import MAX_FILES, MAX_LINE, MAX_PATH
 
 SYMLINK_MODE = "120000"
 GITLINK_MODE = "160000"
+FILE_MODES = ("100644", "100755")
+"""The only modes that a kernel tree's files have; git knows three more, none of them for us."""
 
-_HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-_MODE = re.compile(r"^(?:new file|deleted file|old|new) mode (\d{6})$")
-_INDEX_MODE = re.compile(r"^index [0-9a-f]+\.\.[0-9a-f]+ (\d{6})$")
+_HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", re.ASCII)
+# git reads a mode with strtoul: zeros in front and anything behind a blank are fine with it.
+_MODE = re.compile(r"^(?:new file|deleted file|old|new) mode\s*([^\s,]+)")
+_INDEX_MODE = re.compile(r"^index [^.]*\.\.\S* +(\S+)")
 _MOVED = re.compile(r"^(?:rename|copy) (?:from|to) (.+)$")
 _SIDE = re.compile(r"^(?:---|\+\+\+) (.+?)(?:\t.*)?$")
 _GIT = re.compile(r"^diff --git (.+)$")
-_STAT = re.compile(r"^ (\d+) files? changed(?:, \d+ insertions?\(\+\))?(?:, \d+ deletions?\(-\))?\s*$")
-_BINARY = re.compile(r"^(?:GIT binary patch|Binary files .* differ|Binary files? .* and .* differ)$")
+_STAT = re.compile(
+    r"^ (\d+) files? changed(?:, \d+ insertions?\(\+\))?(?:, \d+ deletions?\(-\))?\s*$", re.ASCII
+)
+_BINARY = re.compile(r"^(?:GIT binary patch|(?:Binary files?|Files) .* differ)$")
 _NULL = "/dev/null"
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
+_NAMED_ESCAPES = dict(
+    zip((b'a b f n r t v \\ "').split(), (bytes([c]) for c in b'\a\b\f\n\r\t\v\\"'), strict=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +62,11 @@ def read_headers(text: str) -> Touched:
             if line[:1] in (" ", "+", ""):
                 new -= 1
             continue
-        line = line.rstrip("\r")
+        line = line[: MAX_LINE + 1].rstrip("\r")
         if found := _HUNK.match(line):
             old, new = int(found[1] or 1), int(found[2] or 1)
         elif found := _MODE.match(line) or _INDEX_MODE.match(line):
-            modes.add(found[1])
+            modes.add(_mode(found[1]))
         elif found := _MOVED.match(line):
             paths.add(_unquote(found[1]))
         elif found := _GIT.match(line):
@@ -83,6 +92,10 @@ def refuse(touched: Touched, where: str) -> None:
         raise BadInput("makes or changes a symbolic link", where=where, hint="the lab does not take that")
     if GITLINK_MODE in touched.modes:
         raise BadInput("makes or changes a git submodule", where=where, hint="the lab does not take that")
+    if odd := sorted(touched.modes.difference(FILE_MODES)):
+        raise BadInput(
+            f"file mode {odd[0]!r}", where=where, hint=f"a kernel's files have {' or '.join(FILE_MODES)}"
+        )
     if len(touched.paths) > MAX_FILES:
         raise BadInput(f"touches more than {MAX_FILES} files", where=where)
 
@@ -93,6 +106,8 @@ def agree(touched: Touched, named: list[str], where: str) -> tuple[str, ...]:
     stray = sorted(set(named) - touched.paths)
     if stray:
         raise BadInput(f"git reads {stray[0]!r} in the diff where its headers do not say so", where=where)
+    if any("\udc80" <= c <= "\udcff" for name in named for c in name):
+        raise BadInput("a path is not UTF-8", where=where, hint="a kernel's paths are")
     if touched.stat_files is not None and len(named) < touched.stat_files:
         raise BadInput(
             f"the diffstat counts {touched.stat_files} files, the diff has {len(named)}",
@@ -116,6 +131,11 @@ def path_problem(path: str) -> str:
     if len(path) > MAX_PATH:
         return f"is longer than {MAX_PATH} characters"
     return ""
+
+
+def _mode(text: str) -> str:
+    """A mode as git keeps it, six octal digits; what is no number stays, so that it is refused."""
+    return f"{int(text, 8):06o}" if re.fullmatch(r"[0-7]{1,12}", text) else text
 
 
 def _strip(path: str) -> str:
@@ -142,5 +162,11 @@ def _git_names(rest: str) -> set[str]:
 def _unquote(name: str) -> str:
     if not (name.startswith('"') and name.endswith('"') and len(name) > 1):
         return name
-    raw = name[1:-1].encode().decode("unicode_escape")
-    return raw.encode("latin-1", "replace").decode("utf-8", "replace")
+    # git knows octal bytes and the escapes of C; what it does not know makes it read no name at all.
+    raw = _ESCAPE.sub(_unescape, name[1:-1].encode("utf-8", "surrogateescape"))
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    word = found[1]
+    return bytes([int(word, 8) & 0xFF]) if word[:1].isdigit() else _NAMED_ESCAPES.get(word, found[0])

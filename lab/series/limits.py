@@ -18,3 +18,10 @@ MAX_FILES = 2000
 
 MAX_PATH = 512
 """Characters of one path."""
+
+MAX_HEADER = 4096
+"""Bytes of a Subject or From header, decoded or not. RFC 5322 has lines of at most 998; a list of
+authors takes several. Reading them must stay cheap, whatever a stranger writes there."""
+
+MAX_LINE = 4096
+"""Characters of a line between hunks: git itself takes no longer path than that."""

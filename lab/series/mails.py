@@ -14,7 +14,7 @@ from typing import BinaryIO
 from lab.model.errors import BadInput
 from lab.series.limits import MAX_MAIL, MAX_MAILS, MAX_TOTAL
 from lab.source.command import run
-from lab.source.git import resolve_commit, split_spec
+from lab.source.git import borrowed, own_env, resolve_commit, split_spec
 
 PATCH_SUFFIXES = (".patch", ".diff", ".eml", ".mbox", ".mail")
 RANGE = re.compile(r"(?P<first>[^\s.][^\s]*?)\.\.(?P<last>[^\s.][^\s]*)")
@@ -180,11 +180,14 @@ def _git_range(first: str, last: str, tree: str) -> Collected:
     if not repo.is_dir():
         raise BadInput("no such folder", where=tree)
     ends = [resolve_commit(repo, rev) for rev in (first, last)]
-    done = run(
-        ["git", "-C", repo, *_FORMAT_PATCH, f"{ends[0]}..{ends[1]}"],
-        what="git format-patch",
-        timeout=_GIT_BUDGET,
-    )
+    with borrowed(repo) as own:
+        done = run(
+            ["git", *_FORMAT_PATCH, f"{ends[0]}..{ends[1]}"],
+            what="git format-patch",
+            timeout=_GIT_BUDGET,
+            cwd=own,
+            env=own_env(own),
+        )
     data = done.out.encode("utf-8", "surrogateescape")
     if not data.strip():
         raise BadInput(f"no commits in {first}..{last}", where=str(repo))

@@ -16,8 +16,9 @@ from pathlib import Path
 from lab.hashing import digest
 from lab.model.errors import BadInput
 from lab.model.series import Patch
+from lab.printable import printable
 from lab.series import diff
-from lab.series.limits import MAX_PATCHES
+from lab.series.limits import MAX_HEADER, MAX_PATCHES
 from lab.series.mails import Collected, RawMail
 from lab.source.command import Done, run, tool_env
 
@@ -105,6 +106,9 @@ def read_mail(mail: RawMail) -> Mail:
     if _CUT.search(raw):
         raise BadInput("the diff's last line is cut off", where=mail.where, hint="fetch the mail again")
     message = _headers(raw)
+    for name in ("From", "Subject", "Author", "Description"):
+        if len(str(message[name] or "")) > MAX_HEADER:
+            raise BadInput(f"its {name} header is longer than {MAX_HEADER} bytes", where=mail.where)
     if message["From"] is None or message["Subject"] is None:
         raw = _dressed(raw, message, mail.where)
         message = _headers(raw)
@@ -124,9 +128,11 @@ def _headers(raw: bytes) -> email.message.Message:
 
 def _decoded(value: object) -> str:
     try:
-        return " ".join(str(email.header.make_header(email.header.decode_header(str(value)))).split())
+        text = str(email.header.make_header(email.header.decode_header(str(value))))
     except (LookupError, UnicodeError, ValueError):
-        return " ".join(str(value).split())
+        text = str(value)
+    # Raw bytes of an unknown charset must not end up in a report that is written as UTF-8.
+    return printable(" ".join(text.split()).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _dressed(raw: bytes, message: email.message.Message, where: str) -> bytes:
@@ -217,14 +223,17 @@ def _named(folder: Path, mail: Mail) -> list[str]:
             detail=done.err.strip(),
             hint="a mail program may have wrapped its lines; fetch the original",
         )
-    return [row.split("\t", 2)[2] for row in done.out.split("\0") if row.count("\t") >= 2]
+    rows = [row.split("\t", 2) for row in done.out.split("\0") if row.count("\t") >= 2]
+    if any(row[0] == "-" for row in rows):
+        raise BadInput("binary patch", where=mail.where, hint="the lab takes text patches only")
+    return [row[2] for row in rows]
 
 
 def _diff_only(text: str) -> str:
     """The diff without what changes nothing: notes and diffstat above, signature below, blob names."""
     start = re.search(r"^(?:diff --git |--- \S)", text, re.MULTILINE)
     body = text[start.start() :] if start else text
-    body = re.sub(r"\n-- \n[^\n]*\s*\Z", "\n", body)
+    body = re.sub(r"\n-- \n[^\n]*\Z", "\n", body.rstrip())
     return re.sub(r"^index [0-9a-f]+\.\.[0-9a-f]+", "index", body, flags=re.MULTILINE).rstrip("\n")
 
 

@@ -23,9 +23,16 @@ class Done:
     err: str
 
 
+_GIT_KEPT = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH")
+
+
 def tool_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment with messages in English and no prompts, plus ``extra``."""
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "", "DEBIAN_FRONTEND": "noninteractive"}
+    """The caller's environment with messages in English and no prompts, plus ``extra``.
+
+    Called from a git hook, GIT_DIR and the like would turn our repositories into the caller's.
+    """
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _GIT_KEPT}
+    env |= {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "DEBIAN_FRONTEND": "noninteractive"}
     env.update(extra or {})
     return env
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 
 from lab.cache import remove_tree
@@ -15,7 +17,8 @@ TREE_SPACE = 3 << 30
 """Bytes that must be free before a tree is unpacked (a kernel tree takes 1.8 GiB)."""
 
 _UNPACK_BUDGET = 900.0
-_TAR = ("tar", "--extract", "--no-same-owner", "--no-same-permissions", "--delay-directory-restore")
+_NO_TRUST = "do not trust this tarball"
+_TAR = ("tar", "--extract", "--force-local", "--no-same-owner", "--no-same-permissions", "--delay-directory-restore")
 
 
 def unpack_deb(deb: Path, into: Path) -> None:
@@ -41,6 +44,7 @@ def unpack_tarball(tarball: Path, into: Path) -> None:
     BadInput when it is not a tarball or holds no kernel source. tar itself refuses members that
     would leave the folder.
     """
+    tarball = tarball.resolve()
     loose = into.parent / "unpacked"
     loose.mkdir()
     done = run(
@@ -55,6 +59,7 @@ def unpack_tarball(tarball: Path, into: Path) -> None:
             "not a tarball that tar can read", where=str(tarball), detail=detail, hint="check the file"
         )
     _checked(done, f"unpacking {tarball.name}")
+    _plain_only(loose, tarball)
     entries = [e for e in loose.iterdir() if e.name != "pax_global_header"]
     top = entries[0] if len(entries) == 1 and entries[0].is_dir() else loose
     top.rename(into)
@@ -65,7 +70,8 @@ def unpack_tarball(tarball: Path, into: Path) -> None:
 def tree_version(tree: Path, where: str = "") -> KernelVersion:
     """Version that a tree's Makefile states; BadInput if it is not a kernel tree."""
     try:
-        text = (tree / "Makefile").read_text(errors="replace")[:4096]
+        with _plain(tree / "Makefile").open(errors="replace") as f:
+            text = f.read(4096)
     except OSError:
         text = ""
     numbers = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) *= *(\d+)\s*$", text, re.MULTILINE))
@@ -74,6 +80,29 @@ def tree_version(tree: Path, where: str = "") -> KernelVersion:
             "not a kernel source tree", where=where or str(tree), hint="give the top of a kernel tree"
         )
     return KernelVersion(int(numbers["VERSION"]), int(numbers["PATCHLEVEL"]), int(numbers["SUBLEVEL"]))
+
+
+def _plain(path: Path) -> Path:
+    """The path, if a plain file is there: reading a pipe would take for ever, a device might."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(f"{path} is no plain file")
+    return path
+
+
+def _plain_only(top: Path, tarball: Path) -> None:
+    """BadInput if there is anything in a folder but files, folders and links that stay inside."""
+    root = os.path.realpath(top)
+    for base, dirs, files in os.walk(top):
+        for name in (*dirs, *files):
+            path = os.path.join(base, name)
+            mode = os.lstat(path).st_mode
+            inside = os.path.relpath(path, top)
+            if stat.S_ISLNK(mode):
+                real = os.path.realpath(os.path.join(base, os.readlink(path)))
+                if real != root and not real.startswith(root + os.sep):
+                    raise BadInput(f"the link {inside} leaves the tree", where=str(tarball), hint=_NO_TRUST)
+            elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise BadInput(f"{inside} is a device or a pipe", where=str(tarball), hint=_NO_TRUST)
 
 
 def _checked(done: Done, what: str) -> None:

@@ -15,6 +15,11 @@ from lab.pytest_plugin.scenario import ScenarioMark, scenario_id, scenario_of
 from lab.pytest_plugin.session import LabSession, SessionOptions
 
 SESSION = pytest.StashKey[LabSession]()
+_BROKEN_OFF = (
+    pytest.ExitCode.INTERRUPTED,
+    pytest.ExitCode.INTERNAL_ERROR,
+    pytest.ExitCode.USAGE_ERROR,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -120,9 +125,13 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Shut every lab down and close the report; ``end`` tells a finished run from a killed one."""
-    session.config.stash[SESSION].finish()
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Shut every lab down and close the report; ``end`` tells a finished run from one that broke off."""
+    ours = session.config.stash[SESSION]
+    if exitstatus in _BROKEN_OFF:
+        ours.close()
+    else:
+        ours.finish()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

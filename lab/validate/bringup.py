@@ -7,6 +7,7 @@ together. ``hvlab up``, the scenarios and the detector proofs all boot through h
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ from lab.machine.process import Machine
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.machine.symbols import SymbolTable
 from lab.machine.watch import Watch
-from lab.model.errors import GuestDied, LabError
+from lab.model.errors import BadInput, GuestDied, LabError
 from lab.model.kernel import KernelImage
 from lab.model.machine import Device, IvshmemDevice, MachineSpec
 from lab.progress import Progress
@@ -45,9 +46,10 @@ RAMDISK = "initramfs.cpio"
 ROOT_PARTITION = 1
 GONE_BUDGET = 5.0
 """Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
-LAB_ARGS = ("sysctl.kernel.hung_task_timeout_secs=10",)
+LAB_ARGS = ("sysctl.kernel.hung_task_timeout_secs=10", "rcutree.jiffies_till_first_fqs=0")
 """Boot arguments of every lab: a task stuck in the driver is reported by the kernel itself before the
-lab's own patience ends."""
+lab's own patience ends. And an RCU grace period looks for its end at once, not after a tick, which is
+10 ms with the cheap HZ of our kernels: the driver waits for several whenever a partition goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Lab:
         self.factor = factor
         self.symbols = _symbols(kernel)
         self.watch = Watch(machine, factor=factor, symbols=self.symbols)
-        self.hypervisor: HypervisorView
+        self._view: HypervisorView | None = None
         self.root: Root
         self.kernel_log: KernelLog
         self.devices: tuple[LabDevice, ...] = ()
@@ -230,10 +232,8 @@ class Lab:
     def _connect(self, standin: StandIn | None) -> None:
         machine, folder = self.machine, self.machine.lab
         if standin is not None:
-            self.hypervisor = HypervisorView(
-                machine.files.ram, standin.symbols, below_4g(machine.spec.memory)
-            )
-            self._release.callback(self.hypervisor.close)
+            self._view = HypervisorView(machine.files.ram, standin.symbols, below_4g(machine.spec.memory))
+            self._release.callback(self._view.close)
         host_key = (folder.path / "known_host").read_text().strip()
         self.root = Root(
             "127.0.0.1", machine.ssh_port, folder.path / "id_ed25519", self.watch, host_key=host_key
@@ -245,6 +245,17 @@ class Lab:
         for device in self.devices:
             if device.memory is not None:
                 self._release.callback(device.memory.close)
+
+    @property
+    def hypervisor(self) -> HypervisorView:
+        """The stand-in seen from outside. BadInput on a machine without one."""
+        if self._view is None:
+            raise BadInput(
+                f"machine {self.machine.spec.name} has no hypervisor: there is no ledger, no SLAT, no child",
+                where=self.name,
+                hint="boot a machine that has one, such as mshv-root",
+            )
+        return self._view
 
     @property
     def name(self) -> str:
@@ -300,6 +311,8 @@ class Lab:
 
     def partitions_left(self) -> list[int]:
         """Children that are still there after the driver had its time to take destroyed ones away."""
+        if self._view is None:
+            return []
         deadline = time.monotonic() + GONE_BUDGET
         while True:
             left = [p.id for p in self.hypervisor.partitions() if p.id != ROOT_PARTITION]
@@ -325,6 +338,7 @@ class Lab:
         self.machine.lab.detach()
 
 
+@functools.lru_cache(maxsize=4)
 def _symbols(kernel: KernelImage) -> SymbolTable | None:
     if not kernel.system_map.is_file():
         return None

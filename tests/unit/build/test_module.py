@@ -227,3 +227,26 @@ def test_the_next_version_of_a_series_starts_from_the_objects_of_the_last(
     fewer = patch({f"{hv}/a.c": "int a;\n"})
     assert start(fewer) == ({f"{hv}/a.c": False}, "base a"), "b.c is pristine again, its object is not"
     assert start(edited, replace(modular, key="other"))[1] == "base a"
+
+
+def test_the_most_alike_module_is_the_start_not_the_newest(tmp_path: Path, patch: Patch) -> None:
+    cache, hv, p = Cache(tmp_path / "cache"), "drivers/hv", tmp_path
+    modular = KernelImage("modular", "7.3.4", "plain", p, p, p, p)
+
+    def publish(name: str, applied: AppliedSeries) -> None:
+        def produce(entry: Path) -> None:
+            (entry / "objects").mkdir()
+            (entry / "objects" / "a.o").write_text(name)
+            said = {n: [file_sha256(applied.overlay / n), 1000] for n in applied.files}
+            (entry / "sources.json").write_text(json.dumps(said))
+
+        cache.publish("module", name, produce, about={"base": "modular"})
+
+    publish("alike", patch({f"{hv}/a.c": "int a;\n", f"{hv}/b.c": "int b;\n"}))
+    publish("newest", patch({f"{hv}/a.c": "int x;\n"}))
+    obj = tmp_path / "obj"
+    (obj / hv).mkdir(parents=True)
+    edited = patch({f"{hv}/a.c": "int a;\n", f"{hv}/b.c": "int b2;\n"})
+    stamps = start_from_last(cache, modular, edited, obj)
+    assert (obj / hv / "a.o").read_text() == "alike"
+    assert stamps[f"{hv}/a.c"] == 1000 and stamps[f"{hv}/b.c"] > 1000

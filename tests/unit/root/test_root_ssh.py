@@ -287,3 +287,19 @@ def test_refused_key_is_told_at_once(server: Server, tmp_path: Path) -> None:
     other = make_keys().save(tmp_path)
     with pytest.raises(LabError, match="refuses the lab's key"):
         Root("127.0.0.1", server.port, other, NoWatch()).connect(5)
+
+
+READER = r"""sh -c 'while read -r from; do printf "6,%s,5,-;hello\nnext %s 0\n" $from $((from + 1)); done'"""
+
+
+def test_looks_at_the_kernel_log_share_a_channel_and_survive_its_end(
+    root: Root, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.root.root._KMSG_READER", READER)
+    assert root.kmsg(7).next == 8
+    assert root.kmsg(8).lines == ("[    0.000005] hello",)
+    assert len(server.processes) == 1
+    server.processes[0].kill()
+    server.processes[0].wait()
+    assert root.kmsg(9).next == 10
+    assert len(server.processes) == 2

@@ -13,6 +13,7 @@ from _pytest.runner import runtestprotocol
 from lab.pytest_plugin.recording import Recording
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_id, scenario_of
 from lab.pytest_plugin.session import LabSession, SessionOptions
+from lab.validate.workers import unwind_on_sigterm
 
 SESSION = pytest.StashKey[LabSession]()
 _BROKEN_OFF = (
@@ -56,6 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "long: takes longer than the default run allows (tox -e long)")
     config.stash[SESSION] = LabSession(SessionOptions.from_config(config))
+    if config.getoption("--hvlab-report"):
+        unwind_on_sigterm()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -27,6 +27,7 @@ from lab.usage import cpu_seconds
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.exchange import ReportWriter, read_kernel_file
 from lab.validate.forks import boot_or_fork
+from lab.validate.workers import unwind_on_sigterm
 
 PROVOKE = "/sys/kernel/debug/provoke-crash/DIRECT"
 HUNG_TASK_SECONDS = 1
@@ -132,6 +133,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--param", action="append", default=[])
     parser.add_argument("--qemu")
     args = parser.parse_args(argv)
+    unwind_on_sigterm()
     writer = ReportWriter(args.report)
     try:
         request = BootRequest(

@@ -18,6 +18,7 @@ from lab.model.errors import BadInput, LabUnavailable
 from lab.model.kernel import KernelImage
 from lab.progress import Progress
 from lab.validate.exchange import Report, image_to_json, read_report
+from lab.validate.workers import end
 
 SILENCE_BUDGET = 240.0
 """Seconds without a new report line before the run counts as dead. Every wait inside a scenario has a
@@ -112,7 +113,7 @@ def drive(
         tell = _reporter(progress, request.side, on_quick)
         _wait(process, report_file, SILENCE_BUDGET * request.factor, tell, stop or threading.Event())
     finally:
-        _stop(process)
+        end(process)
     status, wall = process.returncode, time.monotonic() - started
     output = log.read_text(errors="replace")
     report = read_report(report_file)
@@ -122,7 +123,9 @@ def drive(
         )
     if status == 5 and not report.outcomes:
         raise BadInput(
-            "no scenario selected", where=f"-k {request.expression}", hint="hvlab validate --list names them"
+            "no scenario selected",
+            where=f"-k {request.expression}",
+            hint=f"pytest --collect-only {paths.tests_dir() / 'guest' / 'scenarios'} names them",
         )
     return DriveResult(report, status, output, wall)
 
@@ -156,21 +159,9 @@ def _wait(
             seen, last_change = size, time.monotonic()
             tell(read_report(report))
         if stop.is_set() or time.monotonic() - last_change > budget:
-            _stop(process)
+            end(process)
             return
         try:
             process.wait(0.05)
         except subprocess.TimeoutExpired:
             pass
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End it if it still runs: first asked (it then ends its guests itself), after 10 s made."""
-    for ask, grace in ((process.terminate, 10.0), (process.kill, 5.0)):
-        if process.poll() is not None:
-            return
-        ask()
-        try:
-            process.wait(grace)
-        except subprocess.TimeoutExpired:
-            continue

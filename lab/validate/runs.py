@@ -32,6 +32,7 @@ from lab.model.verdict import Verdict
 from lab.progress import Progress
 from lab.validate.drive import DriveRequest, DriveResult, drive
 from lab.validate.exchange import Report, image_to_json, read_report, run_from_json, run_to_json
+from lab.validate.workers import end
 
 ARM_BUDGET = 180.0
 """Seconds for a whole arming process; its own waits are far shorter."""
@@ -203,8 +204,7 @@ class Runner:
                     break
                 time.sleep(0.05)
         finally:
-            process.kill()
-            process.wait()
+            end(process)
         report = read_report(report_file)
         proofs = tuple(report.proofs)
         self._progress.record(

@@ -76,7 +76,8 @@ class DeathDetector:
         if self._sign is None:
             self._due = due
         old = self._sign
-        fuller = old is not None and sign.kind == old.kind and sign.what.startswith(old.what)
+        # The rest of a line that was read unfinished decides: "HV PANIC: " alone has the wrong kind.
+        fuller = old is not None and sign.what.startswith(old.what)
         if old is None or fuller or _RANK[sign.kind] > _RANK[old.kind]:
             self._sign = sign
 

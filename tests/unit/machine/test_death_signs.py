@@ -29,6 +29,25 @@ def test_unfinished_line_is_completed_and_the_end_marker_is_not_the_reason():
 
 
 @pytest.mark.parametrize(
+    ("rest", "kind"),
+    [
+        ("triple fault of the root, rip 0x1", "triple-fault"),
+        ("tripwire: hypervisor state in the VMCB", "tripwire"),
+        ("out of memory", "hypervisor-panic"),
+    ],
+)
+@pytest.mark.parametrize("cut", [10, 14, 17, 25])
+def test_kind_is_that_of_the_whole_line_of_the_stand_in(rest, kind, cut):
+    """The log is read while it is written: the first piece may say no more than HV PANIC."""
+    line = f"HV PANIC: lp 0: {rest}"
+    detector = DeathDetector()
+    detector.hypervisor_line(line[:cut], 10.0)
+    detector.hypervisor_line(line, 10.1)
+    death = detector.settled(12.0)
+    assert death is not None and (death.kind, death.what) == (kind, line)
+
+
+@pytest.mark.parametrize(
     "line", ["[ 1.0] BUG: unable to handle page fault", "panic_on_warn=1", "Kernel command line: panic=1", ""]
 )
 def test_other_lines_are_no_death(line):

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The plugin's hooks in a pytest run of their own; labs are stand-ins, everything else is real."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from lab.model.errors import GuestDied
+from lab.model.ledger import LedgerSlice
+from lab.pytest_plugin import session
+
+pytest_plugins = ["pytester"]
+
+ABILITIES = {"map_on_first_touch": True, "nofull_mmio": False}
+
+
+class FakeLab:
+    """A lab that boots at once. ``script`` of the world says what each boot is to do."""
+
+    def __init__(self, world, request):
+        self.world = world
+        self.args = request.kernel_args
+        self.why_not_clean = ""
+        self.boot_seconds, self.release, self.name = 0.1, "7.3.4", "lab-1"
+        self.log_mark = 0
+        self.machine = SimpleNamespace(alive=lambda: True)
+        self.kernel_log = SimpleNamespace(
+            mark=lambda: 0, position=lambda: 0, since=lambda p: [], serial_since=lambda p: []
+        )
+        self.hypervisor = SimpleNamespace(
+            position=lambda: 0,
+            since=lambda p: LedgerSlice((), 0, 0),
+            faults=SimpleNamespace(clear=lambda: None),
+        )
+        self.root = SimpleNamespace(stacks=lambda: world.stacks)
+
+    def clean(self):
+        return not self.why_not_clean
+
+    def spoil(self, why):
+        self.why_not_clean = self.why_not_clean or why
+
+    def symbolise(self, address):
+        return hex(address)
+
+    def partitions_left(self):
+        return []
+
+    def close(self):
+        self.world.closed += 1
+
+    def keep(self):
+        self.world.kept.append(self.name)
+
+
+class World:
+    """Boots, probes and their accidents, in order; what is left of ``accidents`` never happened."""
+
+    def __init__(self):
+        self.boots = []
+        self.closed = 0
+        self.kept = []
+        self.boot_accidents = []
+        self.probe_accidents = []
+        self.stacks = ""
+
+    def boot(self, request, progress):
+        self.boots.append(request.kernel_args)
+        if self.boot_accidents and (error := self.boot_accidents.pop(0)) is not None:
+            raise error
+        return FakeLab(self, request)
+
+    def probe(self, lab, kernel_args):
+        if self.probe_accidents and (error := self.probe_accidents.pop(0)) is not None:
+            raise error
+        return ABILITIES
+
+
+@pytest.fixture
+def world(monkeypatch):
+    made = World()
+    monkeypatch.setattr(session, "boot_or_fork", made.boot)
+    monkeypatch.setattr(session, "probe_abilities", made.probe)
+    monkeypatch.setattr(session.LabSession, "kernel", lambda self: None)
+    return made
+
+
+@pytest.fixture
+def run(pytester, world, tmp_path, monkeypatch):
+    """Run a file of tests under the plugin; the result and the report's events."""
+    # Other people's plugins cost more time here than everything else.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def go(text, *options):
+        pytester.makepyfile(test_inner="import pytest\nfrom lab.model.errors import GuestDied\n" + text)
+        report = tmp_path / "report.jsonl"
+        report.unlink(missing_ok=True)
+        argv = [
+            "-q",
+            "-p",
+            "lab.pytest_plugin",
+            "-p",
+            "no:cacheprovider",
+            f"--hvlab-report={report}",
+            f"--hvlab-out={tmp_path}",
+        ]
+        result = pytester.runpytest_inprocess(*argv, *options, no_reraise_ctrlc=True)
+        events = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
+        return result, events
+
+    return go
+
+
+def outcomes(events):
+    return {e["id"]: e for e in events if e["event"] == "outcome"}
+
+
+def order(events):
+    return [e["id"] for e in events if e["event"] == "outcome"]
+
+
+def died(kind, what="it died"):
+    return GuestDied(what, kind=kind, phase="boot")
+
+
+def test_unknown_mark_argument_is_refused(run, world):
+    result, _ = run("@pytest.mark.scenario(claim=('C16',))\ndef test_one(lab): pass\n")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_one*no argument claim*claims*"])
+    assert world.boots == []
+
+
+def test_mark_argument_by_position_is_refused(run, world):
+    result, _ = run("@pytest.mark.scenario('C16')\ndef test_one(lab): pass\n")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*by position*"])
+
+
+def test_two_scenarios_must_not_share_an_id(run, pytester, world):
+    pytester.makepyfile(test_other="import pytest\n@pytest.mark.scenario()\ndef test_one(): pass\n")
+    result, _ = run("@pytest.mark.scenario()\ndef test_one(): pass\n")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*two scenarios share an id: one*"])
+
+
+THREE = """
+@pytest.mark.scenario(claims=("C4",))
+def test_four(): pass
+@pytest.mark.scenario(claims=("C16", "C17"))
+def test_sixteen(): pass
+@pytest.mark.scenario(quick=True)
+def test_marked(): pass
+def test_no_scenario(): pass
+"""
+
+
+def test_quick_set_is_what_is_marked_quick(run):
+    _, events = run(THREE, "--hvlab-quick")
+    assert order(events) == ["marked"]
+
+
+def test_quick_set_with_claims_is_what_decides_them(run):
+    _, events = run(THREE, "--hvlab-quick", "--hvlab-claims=C17,C4")
+    assert sorted(order(events)) == ["four", "sixteen"]
+
+
+def test_quick_scenarios_come_first_and_their_end_is_told(run):
+    result, events = run(THREE, "--hvlab-claims=C17")
+    result.assert_outcomes(passed=4)
+    assert order(events)[0] == "sixteen"
+    kinds = [e["event"] for e in events]
+    assert kinds.index("quick") == kinds.index("outcome") + 1
+    assert kinds[-1] == "end"
+
+
+def test_equal_boots_lie_side_by_side(run, world):
+    marks = [("a", "'x'"), ("b", ""), ("c", "'x'"), ("d", "")]
+    text = "".join(
+        f"@pytest.mark.scenario(kernel_args=({args}{',' if args else ''}))\ndef test_{name}(lab): pass\n"
+        for name, args in marks
+    )
+    _, events = run(text)
+    assert order(events) == ["b", "d", "a", "c"]
+    assert world.boots == [(), ("x",)]
+    assert world.closed == 2
+
+
+def test_nothing_boots_unless_a_test_asks(run, world):
+    _, events = run(THREE)
+    assert world.boots == []
+    assert {o["verdict"] for o in outcomes(events).values()} == {"pass"}
+
+
+def test_missing_ability_is_no_verdict(run, world):
+    text = """
+@pytest.mark.scenario(needs=("nofull_mmio",))
+def test_lacking(lab): assert False
+@pytest.mark.scenario(needs=("map_on_first_touch",))
+def test_able(lab): pass
+"""
+    _, events = run(text)
+    found = outcomes(events)
+    assert found["lacking"]["verdict"] is None
+    assert found["lacking"]["reasons"] == ["this kernel lacks the ability nofull_mmio"]
+    assert found["able"]["verdict"] == "pass"
+    assert len(world.boots) == 1, "a missing ability is no reason to boot again"
+
+
+ACCIDENTS = """
+ACCIDENTS = {accidents}
+@pytest.mark.scenario()
+def test_one(lab):
+    if ACCIDENTS:
+        lab.spoil("dead")
+        raise GuestDied("HV PANIC: tripwire: host state", kind=ACCIDENTS.pop(0), phase="scenario")
+"""
+
+
+def test_tripwire_is_run_once_more_on_a_fresh_boot(run, world):
+    result, events = run(ACCIDENTS.format(accidents=["tripwire"]))
+    result.assert_outcomes(passed=1)
+    assert order(events) == ["one"] and outcomes(events)["one"]["verdict"] == "pass"
+    assert len(world.boots) == 2
+
+
+def test_second_tripwire_is_inconclusive_infrastructure(run, world):
+    _, events = run(ACCIDENTS.format(accidents=["tripwire", "tripwire", "tripwire"]))
+    outcome = outcomes(events)["one"]
+    assert outcome["verdict"] == "inconclusive"
+    assert outcome["reasons"] == ["infrastructure: HV PANIC: tripwire: host state"]
+    assert len(world.boots) == 2, "run once more, not until it suits"
+
+
+def test_kernel_panic_is_not_run_again(run, world):
+    _, events = run(ACCIDENTS.format(accidents=["panic"]))
+    assert outcomes(events)["one"]["verdict"] == "fail"
+    assert len(world.boots) == 1
+
+
+ONE = "@pytest.mark.scenario()\ndef test_one(lab): pass\n"
+TWO = ONE + "@pytest.mark.scenario()\ndef test_two(lab): pass\n"
+
+
+def test_tripwire_while_booting_boots_once_more(run, world):
+    world.boot_accidents = [died("tripwire")]
+    _, events = run(TWO)
+    assert {o["verdict"] for o in outcomes(events).values()} == {"pass"}
+    assert len(world.boots) == 2
+
+
+def test_tripwire_while_probing_does_not_condemn_the_kernel(run, world):
+    world.probe_accidents = [died("tripwire")]
+    _, events = run(TWO)
+    assert {o["verdict"] for o in outcomes(events).values()} == {"pass"}, events
+
+
+def test_boot_failure_is_the_cause_of_all_and_happens_once(run, world):
+    world.boot_accidents = [died("panic", "Kernel panic - not syncing: no init")]
+    _, events = run(TWO)
+    assert [e["kind"] for e in events if e["event"] == "boot-failure"] == ["panic"]
+    for outcome in outcomes(events).values():
+        assert outcome["verdict"] == "fail" and "no init" in outcome["reasons"][0]
+    assert len(world.boots) == 1
+
+
+def test_hang_in_the_driver_says_where_and_keeps_the_stacks(run, world, tmp_path):
+    world.stacks = (
+        "task 7 (sh) state S\n[<0>] do_wait+0x1/0x2\n"
+        "task 69 (mshv-vmm) state D\n[<0>] wait_for_completion+0x1/0x2\n[<0>] mshv_map_user_memory+0x3/0x9\n"
+    )
+    text = """
+@pytest.mark.scenario()
+def test_one(lab): raise GuestDied("no answer within 15 s", kind="driver-hang", phase="region add")
+@pytest.mark.scenario()
+def test_two(lab): pass
+"""
+    _, events = run(text)
+    (reason,) = outcomes(events)["one"]["reasons"]
+    assert "mshv-vmm (69) is stuck in wait_for_completion <- mshv_map_user_memory" in reason
+    (file,) = [f for f in outcomes(events)["one"]["files"] if f.endswith("last-words.txt")]
+    assert "state D" in (tmp_path / file).read_text()
+    assert len(world.boots) == 2, "a lab with a stuck driver is not used again"
+
+
+def test_interrupted_run_has_no_end(run, world):
+    result, events = run("@pytest.mark.scenario()\ndef test_one(lab): raise KeyboardInterrupt\n")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert world.closed == len(world.boots) == 1
+    assert "end" not in [e["event"] for e in events] and outcomes(events) == {}
+
+
+def test_failed_lab_is_kept_when_asked_for(run, world):
+    text = ONE.replace("pass", "assert False") + "@pytest.mark.scenario()\ndef test_two(lab): pass\n"
+    run(text, "--hvlab-keep=mine")
+    assert world.kept == ["lab-1"]
+    assert len(world.boots) == 2 and world.closed == 1

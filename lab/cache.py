@@ -58,6 +58,8 @@ class Cache:
         """The entry's folder, or None. Marks the entry as used now."""
         path = self._place(kind, key)
         try:
+            if (path / META).stat().st_size == 0:  # the machine lost power before the disk had it
+                return None
             os.utime(path / META)
         except FileNotFoundError:
             return None
@@ -239,8 +241,12 @@ def try_lock(path: Path) -> int | None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all it holds, also when parts of it are read-only; absent is fine."""
+    """Remove a folder with all it holds, also when parts of it are read-only; absent is fine. Of a link
+    only the link goes."""
     if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
         return
     try:
         shutil.rmtree(path)

@@ -25,7 +25,7 @@ def digest(*parts: bytes | str | Path) -> str:
         if isinstance(part, Path):
             h.update(b"f" + bytes.fromhex(file_sha256(part)))
         else:
-            data = part.encode() if isinstance(part, str) else part
+            data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
             tag = b"s" if isinstance(part, str) else b"b"
             h.update(tag + len(data).to_bytes(8, "little") + data)
     return h.hexdigest()[:KEY_LENGTH]

@@ -64,6 +64,9 @@ _DEVICE_KEYS: dict[str, dict[str, Any]] = {
     "edu": {"kind": str, "id": str, "slot": int},
 }
 
+_TEMPLATE_FAILS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, MemoryError)
+"""What expressions and filters raise inside a template besides Jinja2's own errors."""
+
 ParamValue = int | bool | str
 
 
@@ -157,8 +160,10 @@ def render(path: Path, params: Mapping[str, str]) -> Rendered:
         word = re.match(r"'(\w+)' is undefined", error.message or "")
         near_text = _suggest(word[1], declared) if word else ""
         raise BadInput(f"{error.message}{near_text}", where=f"{path}:{line}") from None
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        raise BadInput(f"template fails: {error}", where=f"{path}:{_template_line(error)}") from None
+    except (jinja2.TemplateError, *_TEMPLATE_FAILS) as error:
+        raise BadInput(
+            f"template fails: {error or type(error).__name__}", where=f"{path}:{_template_line(error)}"
+        ) from None
     return Rendered(path, source, text)
 
 
@@ -171,6 +176,8 @@ def parse_machine(rendered: Rendered) -> MachineSpec:
         lines = rendered.text.splitlines()
         bad = lines[int(found[1]) - 1] if found and int(found[1]) <= len(lines) else ""
         raise BadInput(f"not TOML after rendering: {error}", where=str(rendered.path), detail=bad) from None
+    except RecursionError:
+        raise BadInput("not TOML after rendering: nested too deeply", where=str(rendered.path)) from None
     return _Loader(rendered).machine(data)
 
 
@@ -205,6 +212,8 @@ def _declarations(path: Path, source: str) -> list[Parameter]:
         tree = _environment({}).parse(source)
     except jinja2.TemplateSyntaxError as error:
         raise BadInput(f"template syntax: {error.message}", where=f"{path}:{error.lineno}") from None
+    except RecursionError:
+        raise BadInput("template syntax: nested too deeply", where=str(path)) from None
     found: dict[str, Parameter] = {}
     for call in tree.find_all(nodes.Call):
         if not isinstance(call.node, nodes.Name) or call.node.name != "param":

@@ -208,7 +208,9 @@ def built(obj: Path, name: str) -> Path:
     the host there, or a pipe that never ends. KernelBuildFailed if so."""
     path = obj / name
     if path.resolve() != obj.resolve() / name or not path.is_file():
-        raise KernelBuildFailed(f"the build left no plain file {name}", where=name, hint="do not trust this series")
+        raise KernelBuildFailed(
+            f"the build left no plain file {name}", where=name, hint="do not trust this series"
+        )
     return path
 
 

@@ -65,7 +65,8 @@ class Sandbox:
                 raise ValueError(f"without a sandbox paths cannot move: {moved[0]}")
             words = [f"{k}={v}" for k, v in settings.items()]
             return ["env", "-i", "-C", cwd, *words, *cmd]
-        argv = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+        argv = ["bwrap", "--unshare-all", "--unshare-user", *_no_more_namespaces()]
+        argv += ["--die-with-parent", "--new-session"]
         argv += ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "hvlab", "--cap-drop", "ALL"]
         argv += ["--ro-bind", "/usr", "/usr"]
         for name in _TOP:
@@ -76,7 +77,9 @@ class Sandbox:
                 argv += ["--ro-bind", str(top), str(top)]
         for name in _ETC:
             argv += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-        argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+        # Read-only: if the lab runs as root, what runs inside is root's as far as the owner of a file
+        # counts, and /proc/sys/kernel/core_pattern would run any program on the host.
+        argv += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         for path, inside in ro.items():
             argv += ["--ro-bind", str(path), inside]
         for path, inside in rw.items():
@@ -85,6 +88,21 @@ class Sandbox:
         for key, value in settings.items():
             argv += ["--setenv", key, value]
         return [*argv, "--as-pid-1", "--", *_INIT, *cmd]
+
+
+@functools.cache
+def _no_more_namespaces() -> tuple[str, ...]:
+    """The option that keeps what runs inside from making user namespaces of its own, in which it would
+    have capabilities again; none where bubblewrap (before 0.8) or the machine cannot do it."""
+    option = "--disable-userns"
+    argv = ["bwrap", "--unshare-user", option, "--ro-bind", "/", "/", "true"]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_BUDGET, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return (option,) if done.returncode == 0 else ()
 
 
 @functools.cache

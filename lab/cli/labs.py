@@ -13,6 +13,7 @@ from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
 from lab.machine import state
 from lab.machine.terminal import attach_terminal
 from lab.model.errors import BadInput, ExitCode
+from lab.printable import printable
 from lab.progress import TextProgress
 from lab.templates import load_machine
 from lab.validate.bringup import BootRequest, Lab
@@ -143,7 +144,8 @@ def run_console(args: argparse.Namespace) -> int:
     lab = state.find(args.name)
     log = lab.path / "console.log"
     if args.log or not sys.stdin.isatty():
-        sys.stdout.write(log.read_text(errors="replace"))
+        text = log.read_text(errors="replace")
+        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
         return ExitCode.PASS
     print(f"console of {lab.name}; leave with Ctrl-]", file=sys.stderr)
     attach_terminal(lab.run_dir / "console.sock", log)

@@ -67,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, _interrupted)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # here, where a reader that has left can still be forgiven
+        return code
     except LabError as e:
         print(f"hvlab: {printable(str(e))}", file=sys.stderr)
         return int(e.exit_code)

@@ -53,7 +53,10 @@ def _series_case(result: ValidateResult) -> ET.Element:
 def _case(result: ValidateResult, pair: ScenarioPair) -> ET.Element:
     spent = sum(outcome.seconds for _, outcome in view.sides(pair))
     case = ET.Element(
-        "testcase", classname=f"scenarios.{pair.flavour}", name=view.clean(pair.id), time=f"{spent:.3f}"
+        "testcase",
+        classname=view.clean(f"scenarios.{pair.flavour}"),
+        name=view.clean(pair.id),
+        time=f"{spent:.3f}",
     )
     counts = view.counts_as(pair, result.fixes)
     reasons = list(pair.patched.reasons) if pair.patched else ["not run on the patched kernel"]

@@ -233,7 +233,7 @@ def _diff_only(text: str) -> str:
     """The diff without what changes nothing: notes and diffstat above, signature below, blob names."""
     start = re.search(r"^(?:diff --git |--- \S)", text, re.MULTILINE)
     body = text[start.start() :] if start else text
-    body = re.sub(r"\n-- \n[^\n]*\Z", "\n", body.rstrip())
+    body = re.sub(r"\n-- \n[^\n]*\Z", "\n", body.rstrip("\n"))
     return re.sub(r"^index [0-9a-f]+\.\.[0-9a-f]+", "index", body, flags=re.MULTILINE).rstrip("\n")
 
 

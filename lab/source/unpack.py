@@ -18,7 +18,14 @@ TREE_SPACE = 3 << 30
 
 _UNPACK_BUDGET = 900.0
 _NO_TRUST = "do not trust this tarball"
-_TAR = ("tar", "--extract", "--force-local", "--no-same-owner", "--no-same-permissions", "--delay-directory-restore")
+_TAR = (
+    "tar",
+    "--extract",
+    "--force-local",
+    "--no-same-owner",
+    "--no-same-permissions",
+    "--delay-directory-restore",
+)
 
 
 def unpack_deb(deb: Path, into: Path) -> None:

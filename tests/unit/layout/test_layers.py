@@ -14,6 +14,7 @@ LEVEL = {
     "paths": 1,
     "usage": 1,
     "hashing": 1,
+    "printable": 1,
     "progress": 2,
     "cache": 3,
     "series": 4,

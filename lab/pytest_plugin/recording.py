@@ -79,7 +79,11 @@ class Recording:
     def outcome(self) -> ScenarioOutcome:
         """The judged outcome. Failure beats doubt; a pass needs a call phase that ended well."""
         verdict: Verdict | None
+        observations = dict(self.observations)
         if self.failures:
+            # What base and patched are compared by when both fail: scenarios word it free of anything
+            # that differs between two boots.
+            observations["failed with"] = self.failures[0]
             verdict, reasons = Verdict.FAIL, [*self.failures, *self.doubts]
         elif self.infrastructure or self.doubts:
             verdict, reasons = Verdict.INCONCLUSIVE, [*self.infrastructure, *self.doubts]
@@ -95,7 +99,7 @@ class Recording:
             verdict=verdict,
             reasons=tuple(dict.fromkeys(reasons)),
             evidence=tuple(self.evidence),
-            observations=self.observations,
+            observations=observations,
             splats=tuple(self.splats),
             files=tuple(self.files),
             seconds=round(self.seconds, 3),

@@ -7,6 +7,7 @@ import pytest
 
 scenario = pytest.mark.scenario
 EDU_IDENTIFICATION = 0x010000ED
+WIDTHS = [1, 2, 4, 8]
 
 
 @scenario(claims=("C16",), quick=True)
@@ -37,44 +38,48 @@ def test_one_page_of_bar_0_does_not_map_spa_0(mapped, edu, ledger, evidence):
     evidence.observe("the page is mapped to", m.place(0))
     evidence.add(f"the child reads {value:#010x}, the device's identification is {EDU_IDENTIFICATION:#010x}")
     assert m.spa(0) == m.bar_spa, f"BAR0 maps {m.place(0)}: the child reaches the root's own memory"
-    assert value == EDU_IDENTIFICATION
+    assert value == EDU_IDENTIFICATION, "the child does not read the device's identification"
 
 
 @scenario(claims=("C16",))
 def test_bar_0_of_several_pages_is_accepted(mapped, edu, evidence):
     m = mapped(edu)
-    assert m.read(0, width=4) == EDU_IDENTIFICATION
+    assert m.read(0, width=4) == EDU_IDENTIFICATION, f"page 0 is {m.place(0)}"
     # The edu liveness register answers with the complement of what was written to it.
     m.write(0, 4, 4, 0x12345678)
-    assert m.read(0, 4, width=4) == 0x12345678 ^ 0xFFFFFFFF
+    assert m.read(0, 4, width=4) == 0x12345678 ^ 0xFFFFFFFF, "the liveness register does not answer"
     evidence.observe("last page is mapped to", m.place(m.pages - 1))
 
 
 @scenario(claims=("C16",))
-@pytest.mark.parametrize("width", [1, 2, 4, 8])
-def test_reads_on_first_middle_and_last_page(mapped, device, evidence, width):
+def test_reads_of_every_width_on_first_middle_and_last_page(mapped, device, evidence):
     m = mapped(device)
-    for page in (0, m.pages // 2, m.pages - 1):
-        for offset in (0, 8, 4096 - 8):
-            expected = m.expected(page, offset // 8) & ((1 << 8 * width) - 1)
-            value = m.read(page, offset, width)
-            assert value == expected, f"{width}-byte read of page {page} does not give the device's bytes"
+    for width in WIDTHS:
+        for page in (0, m.pages // 2, m.pages - 1):
+            for offset in (0, 8, 4096 - 8):
+                expected = m.expected(page, offset // 8) & ((1 << 8 * width) - 1)
+                value = m.read(page, offset, width)
+                assert value == expected, (
+                    f"a {width}-byte read of page {page} does not give the device's bytes"
+                )
+    evidence.observe("widths that read right", WIDTHS)
 
 
 @scenario(claims=("C16",))
-@pytest.mark.parametrize("width", [1, 2, 4, 8])
-def test_writes_on_first_middle_and_last_page(mapped, device, evidence, width):
+def test_writes_of_every_width_on_first_middle_and_last_page(mapped, device, evidence):
     m = mapped(device)
-    value = 0xA5C3_9678_F00D_BEEF & ((1 << 8 * width) - 1)
-    for page in (0, m.pages // 2, m.pages - 1):
-        for offset in (16, 4096 - 8):
-            before = device.backing_bytes(page, offset, 8)
-            m.write(page, offset, width, value)
-            after = device.backing_bytes(page, offset, 8)
-            assert after == value.to_bytes(width, "little") + before[width:], (
-                f"{width}-byte write to page {page} does not reach the device, or spills over"
-            )
-            assert m.read(page, offset, width) == value
+    for width in WIDTHS:
+        value = 0xA5C3_9678_F00D_BEEF & ((1 << 8 * width) - 1)
+        for page in (0, m.pages // 2, m.pages - 1):
+            for offset in (8 * width, 4096 - 8):
+                before = device.backing_bytes(page, offset, 8)
+                m.write(page, offset, width, value)
+                after = device.backing_bytes(page, offset, 8)
+                assert after == value.to_bytes(width, "little") + before[width:], (
+                    f"a {width}-byte write to page {page} does not reach the device, or spills over"
+                )
+                assert m.read(page, offset, width) == value, f"page {page} does not read back {width} bytes"
+    evidence.observe("widths that write right", WIDTHS)
 
 
 @scenario()

@@ -9,6 +9,11 @@ scenario = pytest.mark.scenario
 NOFULL = ("hv_nofull_mmio",)
 
 
+def outcome_of(result):
+    """A wrong result in words that do not change between boots."""
+    return f"intercept {result.message.name}" if result.message else "another page's word"
+
+
 def pages_mapped(ledger, m, position):
     """Frames of the region that MAP_GPA_PAGES calls since ``position`` covered, in order."""
     low, high = m.region.gfn, m.region.gfn + m.pages
@@ -45,7 +50,7 @@ def test_default_maps_the_whole_region_with_one_touch(mapped, device, ledger, ev
     evidence.observe("pages mapped by one touch", len(touched))
     assert sorted(touched) == list(range(m.region.gfn, m.region.gfn + m.pages))
     position = ledger.mark()
-    assert not m.wrong_pages()
+    assert not m.wrong_pages(), "pages of the region are not the device's"
     assert pages_mapped(ledger, m, position) == [], "touching a mapped page issues another MAP_GPA_PAGES"
 
 
@@ -69,7 +74,7 @@ def test_nofull_mmio_maps_the_right_page_every_time(mapped, device, evidence):
     m = mapped(device, first_page=1)
     for page in (m.pages - 1, m.pages // 2, 1):
         assert m.read(page) == m.expected(page), f"page {page} is {m.place(page)}"
-    assert not m.wrong_pages()
+    assert not m.wrong_pages(), "pages of the region are not the device's"
     assert not m.audit(), m.audit()[0]
 
 
@@ -81,7 +86,9 @@ def test_two_vps_first_touching_one_page_both_read_it(mapped, device, ledger, ev
         page = round_ % m.pages
         results = m.child.parallel([[m.access(page, vp=0)], [m.access(page, vp=1)]])
         for vp, (result,) in enumerate(results):
-            assert result.value == m.expected(page), f"VP {vp} reads something else on page {page}: {result}"
+            assert result.value == m.expected(page), (
+                f"VP {vp}, page {page} ({m.place(page)}): {outcome_of(result)}"
+            )
         m.child.unmap(m.region)
         m.region = m.child.map_bar(device.bdf, device.bar, m.region.gfn, m.pages)
     failed = [r for r in ledger.maps(m.partition) if r.status]
@@ -97,5 +104,7 @@ def test_two_vps_touching_all_pages_at_once_agree(mapped, device, evidence):
     for vp, results in enumerate(m.child.parallel([up, down])):
         pages = range(m.pages) if vp == 0 else reversed(range(m.pages))
         for page, result in zip(pages, results, strict=True):
-            assert result.value == m.expected(page), f"VP {vp}, page {page}: {result}"
+            assert result.value == m.expected(page), (
+                f"VP {vp}, page {page} ({m.place(page)}): {outcome_of(result)}"
+            )
     assert not m.audit(), m.audit()[0]

@@ -33,7 +33,7 @@ def test_map_refused_reaches_the_vmm_and_leaks_nothing(mapped, device, ledger, s
     (result,) = m.child.access([m.access(1)])
     evidence.observe("injected", fault.hits > 0)
     assert fault.hits, "the failure was never reached"
-    assert result.message is not None, f"the read gave {result.value:#x} although nothing could be mapped"
+    assert result.message is not None, "the read went through although nothing could be mapped"
     assert result.message.gpa == m.gpa(1)
     left = slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
     assert not left, "a refused mapping left SLAT entries"
@@ -69,7 +69,7 @@ def test_map_refused_at_region_set_or_touch_leaks_nothing(mapped, device, child,
     assert fault.hits, "the failure was never reached"
     left = slat.runs(lab.child_partition(), range(*GFNS))
     evidence.observe("pages left", sum(r.pages for r in left))
-    assert not left
+    assert not left, "pages of the region are still mapped"
 
 
 @scenario(claims=("C17",))
@@ -100,4 +100,4 @@ def test_deposit_refused_gives_an_error_and_leaks_nothing(mapped, device, ledger
     assert starved.hits and refused.hits, "the failures were never reached"
     left = slat.runs(lab.child_partition(), range(*GFNS))
     evidence.observe("pages left", sum(r.pages for r in left))
-    assert not left
+    assert not left, "pages of the region are still mapped"

@@ -20,7 +20,7 @@ def test_access_without_a_region_reaches_the_vmm(lab, child, ledger, evidence, k
     position = ledger.mark()
     (result,) = child.access([Access(NOWHERE + 0x123, 4, kind)])
     evidence.observe("message", result.message.name if result.message else "none")
-    assert result.message is not None, f"the access went through and gave {result.value:#x}"
+    assert result.message is not None, "the access went through although no region is there"
     assert result.message.name == "UNMAPPED_GPA"
     assert result.message.gpa == NOWHERE + 0x123
     assert result.message.access == kind

@@ -57,7 +57,7 @@ def test_removal_of_a_never_touched_region(mapped, device, slat, evidence):
     m.child.unmap(m.region)
     left = slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
     evidence.observe("pages left after removal", sum(r.pages for r in left))
-    assert not left
+    assert not left, "pages of the region are still mapped"
 
 
 @scenario(claims=("C17",))
@@ -82,8 +82,8 @@ def test_removal_while_another_vp_reads_never_shows_foreign_memory(mapped, devic
     m.child.unmap(m.region)
     values = {r.value for r in m.child.collect(1, reads) if r.ok}
     foreign = values - {m.expected(1)}
-    evidence.observe("foreign values read", len(foreign))
-    assert not foreign, f"a read during removal gave {foreign.pop():#x}"
+    evidence.observe("foreign values were read", bool(foreign))
+    assert not foreign, "foreign values were read during removal"
 
 
 @scenario(claims=("C17",))
@@ -94,7 +94,7 @@ def test_killed_vmm_leaves_nothing_mapped(lab, mapped, device, slat, evidence):
     wait_gone(lab, m.partition)
     owners = [o for p in range(device.pages) for o in slat.owners(m.bar_spa + p)]
     evidence.observe("owners of the BAR after the VMM was killed", len(owners))
-    assert not owners
+    assert not owners, "pages of the BAR are still mapped by a child"
 
 
 @scenario(claims=("C17",))
@@ -103,7 +103,8 @@ def test_destroyed_partition_leaves_nothing_mapped(lab, mapped, device, slat, le
     m.touch(0)
     m.child.destroy()
     wait_gone(lab, m.partition)
-    assert not [o for p in range(device.pages) for o in slat.owners(m.bar_spa + p)]
+    owners = [o for p in range(device.pages) for o in slat.owners(m.bar_spa + p)]
+    assert not owners, "pages of the BAR are still mapped by a child"
     withdrawn = ledger.hypercalls("WITHDRAW_MEMORY")
     evidence.observe("memory was withdrawn", any(r.words[0] == m.partition for r in withdrawn))
     assert ledger.hypercalls("DELETE_PARTITION"), "the partition was never deleted"

@@ -19,6 +19,7 @@ from lab.model.series import Series
 from lab.model.verdict import Verdict
 from lab.progress import Progress
 from lab.validate import kernels
+from lab.validate.blame import name_patches
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
 
@@ -156,6 +157,7 @@ def _drive(
     for side in sides:
         quick = _QuickVerdict(request, series, side.flavour, progress)
         base, patched = _run_sides(request, runner, side, named, quick)
+        patched = name_patches(patched, series)
         runs += [base, patched]
         if not patched.failed_phase:
             pairs += compare_runs(

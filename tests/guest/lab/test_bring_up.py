@@ -175,7 +175,6 @@ def test_down_leaves_nothing_and_up_survives_its_shell(hvlab: Any) -> None:
     (qemu,) = (pid for pid, name in hvlab.processes().items() if "qemu-system" in name)
     # Nobody of that session is left to hang it up, and QEMU is in a session of its own.
     assert os.getsid(qemu.pid) == qemu.pid
-    time.sleep(1.0)
     assert hvlab("ssh", "--name", "orphan", "--", "uname", "-r").out.strip() == told["kernel"]
     assert list(hvlab.shm.glob("*.ram")) and list(hvlab.run_dir.glob("hvlab-*"))
     clean = hvlab("doctor", "--clean", "--json").json

@@ -125,7 +125,12 @@ def test_death_while_something_waits(
         ]
         for thread in waits:
             thread.start()
-        time.sleep(0.5)
+        lab.watch.wait(
+            lambda: "sleep" in lab.root.run("ps -o args | grep '[s]leep 600'", check=False).out,
+            WAIT,
+            "test",
+            "the command that the guest is to die under",
+        )
         clock = LineClock(private_state, PANIC_LINE) if kind == "panic" else None
         asked = time.monotonic()
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 from lab import paths
@@ -96,10 +96,5 @@ def _shm() -> dict[str, Any]:
 
 
 def _kvm() -> dict[str, Any]:
-    found = os.path.exists("/dev/kvm")
-    text = (
-        "not here"
-        if not found
-        else "a device is here; it is used only where a probe boots the stand-in on it"
-    )
-    return _check("kvm", True, f"{text}; TCG is used")
+    found = "a device is here" if Path("/dev/kvm").exists() else "not here"
+    return _check("kvm", True, f"{found}; the lab uses TCG")

@@ -50,7 +50,7 @@ def test_a_failed_assertion_fails_with_its_message():
 def test_a_dead_guest_fails_and_says_how():
     result = outcome(None, died("panic"))
     assert result.verdict is Verdict.FAIL
-    assert result.observations == {"died": "panic"}
+    assert result.observations == {"died": "panic", "failed with": "panic in scenario: the guest died"}
 
 
 def test_a_tripwire_is_infrastructure_and_never_a_failure():

@@ -62,22 +62,32 @@ class Server(paramiko.ServerInterface):
         process = subprocess.Popen(["sh", "-c", command.decode()], stdin=pipe, stdout=pipe, stderr=pipe)
         self.processes.append(process)
         self.channels.append(channel)
-        threading.Thread(target=self.feed, args=(channel, process), daemon=True).start()
-        threading.Thread(target=self.drain, args=(channel, process), daemon=True).start()
+        heard = threading.Event()
+        threading.Thread(target=self.feed, args=(channel, process, heard), daemon=True).start()
+        threading.Thread(target=self.drain, args=(channel, process, heard), daemon=True).start()
         return True
 
-    def feed(self, channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+    def feed(
+        self, channel: paramiko.Channel, process: subprocess.Popen[bytes], heard: threading.Event
+    ) -> None:
         assert process.stdin
         try:
             while data := channel.recv(65536):
+                heard.set()
                 process.stdin.write(data)
                 process.stdin.flush()
+            heard.set()
             process.stdin.close()
         except OSError:
             pass
 
-    def drain(self, channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+    def drain(
+        self, channel: paramiko.Channel, process: subprocess.Popen[bytes], heard: threading.Event
+    ) -> None:
         assert process.stdout and process.stderr
+        # This thread must not close the channel before paramiko has sent the reply to the request: the
+        # client has that when it sends something (or says that it will not).
+        heard.wait(0.2)
         errors = threading.Thread(target=self.copy, args=(process.stderr, channel.sendall_stderr))
         errors.start()
         self.copy(process.stdout, channel.sendall)

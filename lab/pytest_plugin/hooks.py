@@ -83,8 +83,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     first = sorted((p for p in marks if quick(p[1])), key=boot)
     running = boot(first[-1]) if first else ()
-    rest = sorted((p for p in marks if not quick(p[1])), key=lambda p: (boot(p) != running, boot(p)))
-    items[:] = [item for item, _ in first + rest]
+    late = [p for p in marks if p[1] is not None and not quick(p[1])]
+    rest = sorted(late, key=lambda p: (boot(p) != running, boot(p)))
+    # Tests that are no scenarios keep their order and come last, when no lab has to be kept for others.
+    items[:] = [item for item, _ in first + rest] + [item for item, mark in marks if mark is None]
     config.stash[SESSION].quick_left = sum(quick(m) for _, m in marks)
 
 
@@ -92,9 +94,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Run a scenario; after a tripwire hit (a QEMU defect, never a kernel bug) run it once more."""
     mark = scenario_of(item)
-    if mark is None:
-        return None
     session = item.config.stash[SESSION]
+    if mark is None:
+        session.drop()
+        return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = []
     for attempt in (1, 2):

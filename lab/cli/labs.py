@@ -11,6 +11,7 @@ from typing import Any
 
 from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
 from lab.machine import state
+from lab.machine.qemu import choose_accel, find_qemu
 from lab.machine.terminal import attach_terminal
 from lab.model.errors import BadInput, ExitCode
 from lab.printable import printable
@@ -61,6 +62,9 @@ def run_up(args: argparse.Namespace) -> int:
     progress = TextProgress()
     params = dict(_pair(p) for p in args.param)
     spec = load_machine(args.machine, params)
+    # What is wrong with the machine shows before a kernel is built, not after.
+    choose_accel(spec, find_qemu(args.qemu))
+    state.check_name(args.name)
     kernel = prepare(selectors_of(args), progress)
     with progress.phase("boot"):
         request = BootRequest(

@@ -211,6 +211,18 @@ def create(name: str | None = None, *, detached: bool = False, prefix: str = "la
     )
 
 
+def check_name(name: str | None) -> None:
+    """Raise BadInput unless a new lab can have this name (None: it gets one)."""
+    if name is None:
+        return
+    _check_name(name)
+    if (labs_dir() / name).exists():
+        raise BadInput(
+            f"a lab called {name!r} exists already",
+            hint=f"choose another --name, or remove it: hvlab down --name {name}",
+        )
+
+
 def list_labs() -> list[Lab]:
     """Every lab on disk, by name; a folder without a readable record appears as a stale lab."""
     return sorted(_scan(), key=lambda lab: lab.name)

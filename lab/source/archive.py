@@ -38,6 +38,10 @@ _QUERY_BUDGET = 60.0
 _NO_SUITE = re.compile(r"The repository '\S+ (\S+) \S+' (?:does not have|no longer has) a Release file")
 
 
+INDEX_SPACE = 600 << 20
+"""Bytes of package lists and of the two caches that apt makes of them, with room to spare."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One ``linux-source-*`` package that the mirror offers."""
@@ -79,6 +83,8 @@ class Archive:
             if known:
                 return known
             try:
+                # apt-get update tries for minutes on a full disk before it says so.
+                self._cache.require_space(INDEX_SPACE, "the package index")
                 found = self._update()
             except LabUnavailable as e:
                 old = self._read_index(max_age=float("inf"))

@@ -273,3 +273,15 @@ def test_identity_is_pid_and_start_time(sleeper):
     assert ProcessId(sleeper.pid, sleeper.start + 1).kill()
     assert sleeper.alive()
     assert ProcessId.of(DEAD.pid) is None
+
+
+def test_a_name_is_checked_before_anything_is_built():
+    state.check_name(None)
+    state.check_name("free")
+    with pytest.raises(BadInput, match="cannot be a lab's name"):
+        state.check_name("Bad Name")
+    taken = state.create("taken")
+    with pytest.raises(BadInput, match="exists already"):
+        state.check_name("taken")
+    taken.remove()
+    state.check_name("taken")

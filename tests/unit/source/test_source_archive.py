@@ -162,3 +162,10 @@ def test_an_unusable_mirror_leaves_the_last_index_and_says_how_old_it_is(
 def test_a_damaged_index_is_fetched_again(apt: FakeApt, tmp_path: Path) -> None:
     (tmp_path / "apt" / "candidates.json").write_text(json.dumps([{"wrong": 1}]))
     assert len(apt.candidates()) == 3 and apt.updates == 1
+
+
+def test_a_full_disk_is_told_before_apt_tries(apt: FakeApt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "INDEX_SPACE", 1 << 62)
+    with pytest.raises(LabUnavailable, match="the package index needs"):
+        apt.candidates()
+    assert apt.updates == 0

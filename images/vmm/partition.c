@@ -195,11 +195,12 @@ static int region_add(struct words *words, struct reply *reply)
 	struct map *map = map_find(id);
 	if (!map)
 		return fail(reply, ENOENT, "no map %lu", id);
-	if (!pages || first >= map->pages || pages > map->pages - first)
+	if (flags[strspn(flags, "rwxo")])
+		return fail(reply, EINVAL, "flags are made of r, w, x and o, not %.20s", flags);
+	/* o: over the end of the mapping, on purpose; the kernel has to refuse or to stop there */
+	if (!pages || first >= map->pages || (pages > map->pages - first && !strchr(flags, 'o')))
 		return fail(reply, EINVAL, "pages %lu+%lu lie outside of map %lu of %lu pages", first, pages, id,
 			    map->pages);
-	if (flags[strspn(flags, "rwx")])
-		return fail(reply, EINVAL, "flags are made of r, w and x, not %.20s", flags);
 	for (slot = 0; slot < MAX_REGIONS && partition.region[slot].used; slot++)
 		;
 	if (slot == MAX_REGIONS)
@@ -235,7 +236,7 @@ static int region_delete(struct words *words, struct reply *reply)
 	return 0;
 }
 
-/* region add GFN PAGES MAP FIRST rwx -> ID | region del ID | region list -> ID:GFN:PAGES:MAP:FIRST:rwx ... */
+/* region add GFN PAGES MAP FIRST rwxo -> ID | region del ID | region list -> ID:GFN:PAGES:MAP:FIRST:rwx ... */
 int region_verb(struct words *words, struct reply *reply)
 {
 	const char *what;

@@ -150,16 +150,21 @@ class Vmm:
         *,
         host_writable: bool = True,
         partial: bool = False,
+        mapped_pages: int = 0,
     ) -> Region:
         """Region of BAR pages ``first_page``... through VFIO; the device must be bound to vfio-pci.
 
         The VMM maps the whole BAR and makes the region a part of it; with ``partial`` it maps only
         those pages, so that the VMA's own offset is not 0. ``host_writable`` False maps read-only.
+        ``mapped_pages`` maps only so many and asks for a region that reaches beyond them.
         """
         host = ["vfio", bdf, str(bar)]
-        first, count = (first_page, pages) if partial else (0, 0)
+        if mapped_pages:
+            partial = True
+        first, count = (first_page, mapped_pages or pages) if partial else (0, 0)
         number = self._map(host, first, count, host_writable)
-        return self._region(number, gfn, pages, 0 if partial else first_page, writable, False)
+        start, over = 0 if partial else first_page, bool(mapped_pages)
+        return self._region(number, gfn, pages, start, writable, False, over=over)
 
     def map_physical(
         self, address: int, gfn: int, pages: int, writable: bool = True, *, host_writable: bool = True
@@ -289,9 +294,17 @@ class Vmm:
         return int(self._request("map", *host, str(first), str(pages), mode)[0])
 
     def _region(
-        self, number: int, gfn: int, pages: int, first: int, writable: bool, executable: bool
+        self,
+        number: int,
+        gfn: int,
+        pages: int,
+        first: int,
+        writable: bool,
+        executable: bool,
+        *,
+        over: bool = False,
     ) -> Region:
-        flags = "r" + "w" * writable + "x" * executable
+        flags = "r" + "w" * writable + "x" * executable + "o" * over
         try:
             words = self._request("region", "add", f"{gfn:#x}", str(pages), str(number), str(first), flags)
         except VmmError:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the host does to its mapping of a BAR holds for the child too."""
+
+import pytest
+
+from lab.child.protocol import Access, VmmError
+
+scenario = pytest.mark.scenario
+GFN = 0x100000
+
+
+def region_runs(slat, m):
+    """What the SLAT maps of the region now."""
+    return slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
+
+
+@scenario(claims=("C3",))
+def test_munmap_under_a_live_region_takes_the_mapping_away(mapped, device, slat, evidence):
+    m = mapped(device)
+    m.touch(0)
+    m.child.munmap(m.region)
+    left = sum(run.pages for run in region_runs(slat, m))
+    evidence.observe("pages mapped after munmap", left)
+    assert left == 0, "the child keeps the pages of a mapping that the VMM has given up"
+    (result,) = m.child.access([m.access(1)])
+    assert result.message is not None, "the child reads through a region whose mapping is gone"
+
+
+@scenario(claims=("C11",))
+def test_memory_decoding_off_takes_the_mapping_away(mapped, device, slat, evidence):
+    m = mapped(device)
+    m.touch(0)
+    m.child.device(device.bdf, "off")
+    left = sum(run.pages for run in region_runs(slat, m))
+    evidence.observe("pages mapped with decoding off", left)
+    assert left == 0, "the child keeps the pages of a device that does not answer any more"
+    m.child.device(device.bdf, "on")
+    assert m.read(2) == m.expected(2), f"with decoding on again page 2 is {m.place(2)}"
+
+
+@scenario(claims=("C12",))
+def test_read_only_mapping_of_a_bar_stays_read_only(lab, child, device, slat, evidence):
+    lab.passthrough(device)
+    child.create_partition(vps=1)
+    region = child.map_bar(device.bdf, device.bar, GFN, device.pages, host_writable=False)
+    before = device.backing_bytes(1, 0, 8)
+    child.access([Access(region.gpa, 8)])
+    (result,) = child.access([Access(region.gpa + 4096, 8, "write", 0x1122334455667788)])
+    runs = slat.runs(lab.child_partition(), range(GFN, GFN + device.pages))
+    evidence.observe("access in the SLAT", sorted({run.access for run in runs if not run.no_access}))
+    assert device.backing_bytes(1, 0, 8) == before, "the child writes to a BAR that the VMM mapped read-only"
+    assert result.message is not None, "a write to a read-only BAR goes through"
+    assert not [run for run in runs if "w" in run.access], "a read-only BAR is writable in the SLAT"
+
+
+@scenario(claims=("C9",))
+def test_region_longer_than_its_mapping_maps_nothing_beyond(lab, child, device, slat, evidence):
+    lab.passthrough(device)
+    child.create_partition(vps=1)
+    try:
+        longer = child.map_bar(device.bdf, device.bar, GFN, 16, mapped_pages=2)
+    except VmmError as e:
+        evidence.observe("the kernel says", e.errno_name)
+        return
+    results = child.access([Access(longer.gpa + 4096 * page, 8) for page in range(16)])
+    evidence.observe("pages reached beyond the mapping", sum(r.ok for r in results[2:]))
+    assert not any(r.ok for r in results[2:]), "the child reaches pages that the VMM has not mapped"
+    runs = slat.runs(lab.child_partition(), range(GFN + 2, GFN + 16))
+    assert not [run for run in runs if not run.no_access], "the SLAT maps pages beyond the VMM's mapping"
+
+
+@scenario(claims=("C17",))
+@pytest.mark.parametrize("order", ["vps", "partition"])
+def test_destruction_in_any_order_leaves_nothing_mapped(lab, mapped, device, slat, evidence, order):
+    m = mapped(device, vps=2)
+    m.touch(0)
+    m.child.destroy(order)
+    left = lab.partitions_left()
+    assert not left, "the partition is still there after its files were closed"
+    owners = [o for p in range(device.pages) for o in slat.owners(m.bar_spa + p)]
+    evidence.observe("owners of the BAR", len(owners))
+    assert not owners, "pages of the BAR are still mapped by a child"

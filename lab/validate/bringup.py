@@ -8,6 +8,7 @@ together. ``hvlab up``, the scenarios and the detector proofs all boot through h
 from __future__ import annotations
 
 import functools
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -129,6 +130,7 @@ class Lab:
         self._bars: dict[str, dict[int, int]] = {}
         self.log_mark = 0
         """Position in the kernel log up to which somebody has looked for splats."""
+        self._module_symbols: SymbolTable | None = None
         self._spoilt = ""
 
     @classmethod
@@ -290,7 +292,25 @@ class Lab:
 
     def symbolise(self, address: int) -> str:
         """``function+0x12`` of the kernel under test; hex when unknown."""
-        return self.symbols.name(address) if self.symbols is not None else f"{address:#x}"
+        for table in (self._symbols_of_modules() if self.kernel.modules else None, self.symbols):
+            if table is not None and table.find(address):
+                return table.name(address)
+        return f"{address:#x}"
+
+    def _symbols_of_modules(self) -> SymbolTable:
+        """Where the root loaded the modules of this kernel; asked once, empty if it cannot say any more."""
+        if self._module_symbols is None:
+            self._module_symbols = SymbolTable(())
+            names = [f"\\[{module.stem}\\]$" for module in self.kernel.modules]
+            try:
+                listed = self.root.run(
+                    f"grep -E {shlex.quote('|'.join(names))} /proc/kallsyms", check=False
+                ).out
+            except GuestDied:
+                return self._module_symbols
+            text = "\n".join(line.split("\t")[0] for line in listed.splitlines())
+            self._module_symbols = SymbolTable.from_system_map(text)
+        return self._module_symbols
 
     def spoil(self, why: str) -> None:
         """This lab is no clean start for anything any more."""

@@ -97,3 +97,14 @@ def test_mutant_with_a_wrong_page_fails_though_base_cannot_do_it(validate: Calla
         assert "first touch at page n" in scenario["patched"]["reasons"][0]
     named = [r for r in run.result["reasons"] if r.startswith("first_touch_of_page_n_maps_page_n")]
     assert len(named) == 3, run.result["reasons"]
+
+
+def test_call_that_is_not_modelled_is_doubt_and_names_caller_and_patch(validate: Callable[..., Any]) -> None:
+    run = validate(SERIES / "unmodelled-call", "-k", "control_mapping or access_without", expect=3)
+    assert run.result["verdict"] == "inconclusive"
+    for scenario in run.result["scenarios"]:
+        assert scenario["base"]["verdict"] == "pass"
+        assert scenario["patched"]["verdict"] == "inconclusive"
+        (reason,) = scenario["patched"]["reasons"]
+        assert "0x0abc" in reason and "called from mshv_region_create+" in reason
+        assert "make a call that the lab does not model" in reason

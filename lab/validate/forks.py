@@ -2,8 +2,9 @@
 """Boots that are forks of a snapshot: the kernel is up already, only the driver's module is new.
 
 A kernel that has the driver as a module boots to the same point whatever the series does to the
-module. That point is kept in the cache as a snapshot (with the keys that lie in its memory), and each
-lab restores it and loads its own module. Kernels without modules boot as ever.
+module. That point is kept in the cache as a snapshot, and each lab restores it and loads its own module.
+The keys of the lab that was saved lie in its memory, so all its forks share them. Kernels without
+modules boot as ever.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lab.validate.bringup import LAB_ARGS, RAMDISK, BootRequest, Images, Lab
 from lab.validate.kernels import open_cache
 
 KIND = "snapshot"
-_RECIPE = "2"
+_RECIPE = "3"
 _KEYS = ("id_ed25519", "known_host")
 
 
@@ -54,6 +55,7 @@ def _fork(request: BootRequest, progress: Progress, cache: Cache) -> Lab:
     fresh: list[Lab] = []
 
     def produce(entry: Path) -> None:
+        entry.chmod(0o700)  # keys lie in it, in files and in the copied memory
         lab = Lab.boot(replace(request, kernel_args=args), progress, cache, modules=False)
         try:
             view, machine = lab.hypervisor, lab.machine

@@ -13,8 +13,16 @@
 static bool x2apic(void) { return rdmsr(MSR_APIC_BASE) & APIC_BASE_X2; }
 static volatile u32 *reg(u32 offset) { return (volatile u32 *)(APIC_DEFAULT_BASE + offset); }
 
-u32 apic_read(u32 offset) { return *reg(offset); }
-void apic_write(u32 offset, u32 value) { *reg(offset) = value; }
+u32 apic_read(u32 offset) { return x2apic() ? rdmsr(MSR_X2APIC + offset / 16) : *reg(offset); }
+
+void apic_write(u32 offset, u32 value)
+{
+	if (x2apic())
+		wrmsr(MSR_X2APIC + offset / 16, value);
+	else
+		*reg(offset) = value;
+}
+
 u32 apic_id(void) { return x2apic() ? rdmsr(MSR_X2APIC_ID) : apic_read(APIC_ID) >> APIC_ID_SHIFT; }
 
 void apic_write_icr(u32 dest, u32 low)
@@ -27,6 +35,13 @@ void apic_write_icr(u32 dest, u32 low)
 	apic_write(APIC_ICR_HIGH, dest << APIC_ID_SHIFT);
 	apic_write(APIC_ICR_LOW, low);
 	apic_write(APIC_ICR_HIGH, high);
+}
+
+u64 apic_icr(void)
+{
+	if (x2apic())
+		return rdmsr(MSR_X2APIC_ICR);
+	return apic_read(APIC_ICR_LOW) | (u64)apic_read(APIC_ICR_HIGH) << 32;
 }
 
 void apic_eoi(void)

@@ -38,6 +38,7 @@
 #define MSR_SYSENTER_ESP 0x175
 #define MSR_SYSENTER_EIP 0x176
 #define MSR_PAT 0x277
+#define MSR_X2APIC 0x800			/* + register offset / 16 */
 #define MSR_X2APIC_ID 0x802
 #define MSR_X2APIC_EOI 0x80b
 #define MSR_X2APIC_ICR 0x830

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "host.h"
 #include "svm.h"
+#include "timer.h"
 #include "types.h"
 #include "wire.h"
 
@@ -88,6 +89,8 @@ struct lp {
 	u64 sint[16], scontrol, simp, siefp, sirbp, vp_assist;
 	struct message queue[16];
 	u32 queue_head, queue_tail;
+	struct timer *timers;		/* soonest first */
+	struct timer_hardware hardware;
 	u64 exits, hypercalls;
 	struct exit_note note[EXIT_RING];	/* last exits, for post-mortems */
 	u32 notes;
@@ -189,6 +192,7 @@ extern u64 tsc_hz;
 u32 apic_id(void);
 u32 apic_read(u32 offset);
 void apic_write(u32 offset, u32 value);
+u64 apic_icr(void);
 void apic_write_icr(u32 dest, u32 low);
 void apic_eoi(void);
 void start_ap(struct lp *, u8 vector);

@@ -4,7 +4,6 @@
 #include "apic_regs.h"
 #include "hv.h"
 
-#define APIC_TIMER_HZ 1000000000ul	/* QEMU's local APIC timer */
 #define ICR_DEST_SHIFT 32
 #define XAPIC_DEST_SHIFT 56
 
@@ -34,7 +33,7 @@ static bool msr_read(struct lp *lp, u32 m, u64 *val)
 	case SMSR_TSC_FREQUENCY: *val = tsc_hz; break;
 	case SMSR_APIC_FREQUENCY: *val = APIC_TIMER_HZ; break;
 	case SMSR_EOI: *val = 0; break;
-	case SMSR_ICR: *val = apic_read(APIC_ICR_LOW) | (u64)apic_read(APIC_ICR_HIGH) << ICR_DEST_SHIFT; break;
+	case SMSR_ICR: *val = apic_icr(); break;
 	case SMSR_TPR: *val = apic_read(APIC_TPR); break;
 	case SMSR_VP_ASSIST_PAGE: *val = lp->vp_assist; break;
 	case SMSR_SCONTROL: *val = lp->scontrol; break;

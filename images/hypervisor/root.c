@@ -47,6 +47,7 @@ void lp_run(struct lp *lp)
 		v->tlb_ctl = 0;
 		v->eventinj = 0;
 		note_exit(lp, v, 0);
+		timers_run(lp);
 		if (v->intinfo & EVENT_VALID)	/* exit while delivering an event: redeliver */
 			v->eventinj = v->intinfo;
 		switch (v->exitcode) {

@@ -104,6 +104,7 @@ u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *ou
 	__atomic_store_n(&vp->in_guest, 0, __ATOMIC_RELEASE);
 	lock(&hv_lock);
 	vp->dispatching = false;
+	timers_run_locked(lp);
 	if (message && child_message(lp, vp))
 		vp->intercept_suspend = 1;
 	else

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* mshv-vmm: owns a child partition and does what a line protocol tells it to (serve.c). */
+/* mshv-vmm, kvm-vmm: own a child partition and do what a line protocol tells them to (serve.c). */
 #include <signal.h>
 #include <string.h>
 
+#include "backend.h"
 #include "vmm.h"
 
 static const char usage[] =
-	"usage: mshv-vmm                      protocol on stdin and stdout, ends with stdin\n"
-	"       mshv-vmm --socket PATH        protocol on a Unix socket, one client at a time, ends with \"quit\"\n"
-	"       mshv-vmm --detach PATH        the same in the background\n"
-	"       mshv-vmm --connect PATH       stdin and stdout to the socket of another mshv-vmm\n"
-	"       mshv-vmm --kmsg FROM          kernel log from this sequence number on\n";
+	"usage: %1$s                      protocol on stdin and stdout, ends with stdin\n"
+	"       %1$s --socket PATH        protocol on a Unix socket, one client at a time, ends with \"quit\"\n"
+	"       %1$s --detach PATH        the same in the background\n"
+	"       %1$s --connect PATH       stdin and stdout to the socket of another one\n"
+	"       %1$s --kmsg FROM          kernel log from this sequence number on\n";
 
 static void interrupted(int signal)
 {
-	(void)signal;			/* only to make MSHV_RUN_VP return */
+	(void)signal;			/* only to make the run of a VP return */
 }
 
 int main(int argc, char **argv)
@@ -35,6 +36,6 @@ int main(int argc, char **argv)
 		return relay(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "--kmsg"))
 		return show_kmsg(argv[2]);
-	fputs(usage, stderr);
+	fprintf(stderr, usage, backend.program);
 	return 2;
 }

@@ -124,6 +124,7 @@ struct abi_register {
 #define ABI_MSG_GPA_INTERCEPT	0x80000001u
 #define ABI_MSG_UNRECOVERABLE	0x80000021u
 #define ABI_MSG_IO_PORT		0x80010000u
+#define ABI_MSG_HALT		0x80010007u
 
 struct abi_message {
 	uint32_t type;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The child partition: creation, RAM, memory regions, destruction in a chosen order. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "vmm.h"
 
 #define MAX_RAM_PAGES		(1ull << 18)
@@ -71,27 +71,20 @@ static void fill_ram(uint8_t *ram)
 	memcpy(ram + LAYOUT_CODE, payload_image, (size_t)(payload_image_end - payload_image));
 }
 
-static int set_memory(const struct abi_memory *memory)
+#define RAM_SLOT		0u		/* regions follow */
+
+static int set_memory(uint64_t region, const struct abi_memory *memory)
 {
-	return ioctl(partition.fd, ABI_SET_MEMORY, memory);
+	return backend_memory(partition.fd, RAM_SLOT + 1 + (uint32_t)region, memory);
 }
 
 static int build(uint64_t vps, struct reply *reply)
 {
-	struct abi_create_partition create = { 0 };
-	int device = open("/dev/mshv", O_RDWR | O_CLOEXEC);
+	int file = backend_create(reply);
 
-	if (device < 0)
-		return fail(reply, errno, "open /dev/mshv");
-	partition.fd = ioctl(device, ABI_CREATE_PARTITION, &create);
-	int error = errno;
-	close(device);
-	if (partition.fd < 0) {
-		partition.fd = 0;
-		return fail(reply, error, "MSHV_CREATE_PARTITION");
-	}
-	if (ioctl(partition.fd, ABI_INITIALIZE))
-		return fail(reply, errno, "MSHV_INITIALIZE_PARTITION");
+	if (file < 0)
+		return -1;
+	partition.fd = file;
 	partition.ram = mmap(NULL, partition.ram_pages * ABI_PAGE, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (partition.ram == MAP_FAILED) {
@@ -104,8 +97,8 @@ static int build(uint64_t vps, struct reply *reply)
 		.host = (uintptr_t)partition.ram,
 		.flags = ABI_MEMORY_WRITABLE | ABI_MEMORY_EXECUTABLE,
 	};
-	if (set_memory(&ram))
-		return fail(reply, errno, "MSHV_SET_GUEST_MEMORY of the child's RAM");
+	if (backend_memory(partition.fd, RAM_SLOT, &ram))
+		return fail(reply, errno, "%s of the child's RAM", backend.set_memory);
 	for (uint32_t i = 0; i < vps; i++) {
 		partition.vp[i] = vp_open(partition.fd, i, partition.ram, reply);
 		if (!partition.vp[i])
@@ -117,11 +110,11 @@ static int build(uint64_t vps, struct reply *reply)
 
 enum order { TIDY, VPS_FIRST, PARTITION_FIRST };
 
-static void delete_region(struct region *region)
+static void delete_region(uint64_t id)
 {
-	region->memory.flags = ABI_MEMORY_UNMAP;
-	set_memory(&region->memory);
-	region->used = false;
+	partition.region[id].memory.flags = ABI_MEMORY_UNMAP;
+	set_memory(id, &partition.region[id].memory);
+	partition.region[id].used = false;
 }
 
 static void destroy(enum order order)
@@ -132,7 +125,7 @@ static void destroy(enum order order)
 		close(partition.fd);
 	for (uint64_t i = 0; order == TIDY && i < MAX_REGIONS; i++)
 		if (partition.region[i].used)
-			delete_region(&partition.region[i]);
+			delete_region(i);
 	for (uint32_t i = 0; i < partition.vps; i++)
 		ram_free &= vp_free(partition.vp[i]);
 	if (order != PARTITION_FIRST)
@@ -212,8 +205,8 @@ static int region_add(struct words *words, struct reply *reply)
 		.flags = (uint8_t)((strchr(flags, 'w') ? ABI_MEMORY_WRITABLE : 0) |
 				   (strchr(flags, 'x') ? ABI_MEMORY_EXECUTABLE : 0)),
 	};
-	if (set_memory(&memory))
-		return fail(reply, errno, "MSHV_SET_GUEST_MEMORY of %lu pages at gfn %#lx", pages, gfn);
+	if (set_memory(slot, &memory))
+		return fail(reply, errno, "%s of %lu pages at gfn %#lx", backend.set_memory, pages, gfn);
 	partition.region[slot] = (struct region){ .used = true, .memory = memory, .map = id, .first = first };
 	fprintf(reply->out, " %lu", slot);
 	return 0;
@@ -230,8 +223,8 @@ static int region_delete(struct words *words, struct reply *reply)
 		return fail(reply, ENOENT, "no region %lu", id);
 	struct abi_memory memory = region->memory;
 	memory.flags = ABI_MEMORY_UNMAP;
-	if (set_memory(&memory))
-		return fail(reply, errno, "MSHV_SET_GUEST_MEMORY unmapping gfn %#lx", memory.gfn);
+	if (set_memory(id, &memory))
+		return fail(reply, errno, "%s unmapping gfn %#lx", backend.set_memory, memory.gfn);
 	region->used = false;
 	return 0;
 }

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* VP registers through the hypercalls that the driver passes on. */
+/* VP registers under /dev/mshv, through the hypercalls that the driver passes on. kvm_registers.c is its twin. */
 #include <errno.h>
 #include <string.h>
 
+#include "backend.h"
 #include "vmm.h"
 
 #define MAX_REGISTERS		32
 
-#define CR0_PE			(1ull << 0)
-#define CR0_MP			(1ull << 1)
-#define CR0_ET			(1ull << 4)
-#define CR0_NE			(1ull << 5)
-#define CR0_WP			(1ull << 16)
-#define CR0_PG			(1ull << 31)
-#define CR4_PAE			(1ull << 5)
-#define EFER_LME		(1ull << 8)
-#define EFER_LMA		(1ull << 10)
-#define RFLAGS_FIXED		0x2ull
 
 /* Descriptor attributes: type, S, DPL, P in bits 0-7, AVL, L, D, G in bits 12-15. */
 #define ATTRIBUTES_CODE64	0xa09b
@@ -24,12 +15,12 @@
 #define ATTRIBUTES_LDT		0x0082
 #define ATTRIBUTES_TSS_BUSY	0x008b
 
-int registers_set(int fd, uint32_t vp, const struct abi_register *registers, uint16_t count)
+static int registers_set(const struct vcpu *cpu, const struct abi_register *registers, uint16_t count)
 {
 	struct {
 		struct abi_register_call call;
 		struct abi_register registers[MAX_REGISTERS];
-	} input = { .call.vp = vp };
+	} input = { .call.vp = cpu->index };
 
 	if (count > MAX_REGISTERS)
 		return errno = EINVAL, -1;
@@ -40,15 +31,15 @@ int registers_set(int fd, uint32_t vp, const struct abi_register *registers, uin
 		.in_size = sizeof input.call + count * sizeof *registers,
 		.in = (uintptr_t)&input,
 	};
-	return ioctl(fd, ABI_HYPERCALL, &call);
+	return ioctl(cpu->fd, ABI_HYPERCALL, &call);
 }
 
-int registers_get(int fd, uint32_t vp, const uint32_t *names, union abi_value *values, uint16_t count)
+int registers_get(const struct vcpu *cpu, const uint32_t *names, union abi_value *values, uint16_t count)
 {
 	struct {
 		struct abi_register_call call;
 		uint32_t names[MAX_REGISTERS];
-	} input = { .call.vp = vp };
+	} input = { .call.vp = cpu->index };
 
 	if (count > MAX_REGISTERS)
 		return errno = EINVAL, -1;
@@ -61,17 +52,29 @@ int registers_get(int fd, uint32_t vp, const uint32_t *names, union abi_value *v
 		.in = (uintptr_t)&input,
 		.out = (uintptr_t)values,
 	};
-	return ioctl(fd, ABI_HYPERCALL, &call);
+	return ioctl(cpu->fd, ABI_HYPERCALL, &call);
 }
 
-int registers_long_mode(int fd, uint32_t vp)
+int registers_point(const struct vcpu *cpu, const struct payload_registers *at)
+{
+	const struct abi_register list[] = {
+		{ .name = ABI_REG_RIP, .value.word = { at->rip } },
+		{ .name = ABI_REG_RSP, .value.word = { at->rsp } },
+		{ .name = ABI_REG_RBX, .value.word = { at->rbx } },
+		{ .name = ABI_REG_RBP, .value.word = { at->rbp } },
+	};
+
+	return registers_set(cpu, list, sizeof list / sizeof *list);
+}
+
+int registers_long_mode(const struct vcpu *cpu)
 {
 	static const uint64_t words[][2] = {
 		{ ABI_REG_PENDING_EVENT, 0 },	/* else a triple fault would be delivered again */
 		{ ABI_REG_CR3, LAYOUT_PML4 },
-		{ ABI_REG_CR4, CR4_PAE },
-		{ ABI_REG_EFER, EFER_LME | EFER_LMA },
-		{ ABI_REG_CR0, CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG },
+		{ ABI_REG_CR4, LONG_MODE_CR4 },
+		{ ABI_REG_EFER, LONG_MODE_EFER },
+		{ ABI_REG_CR0, LONG_MODE_CR0 },
 		{ ABI_REG_RFLAGS, RFLAGS_FIXED },
 	};
 	static const struct { uint32_t name; struct abi_segment segment; } segments[] = {
@@ -98,5 +101,5 @@ int registers_long_mode(int fd, uint32_t vp)
 	}
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++, n++)
 		list[n].name = tables[i];		/* empty: any exception is a triple fault */
-	return registers_set(fd, vp, list, n);
+	return registers_set(cpu, list, n);
 }

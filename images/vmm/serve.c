@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "vmm.h"
 
 #define RELAY_BUFFER		65536
@@ -128,12 +129,12 @@ int serve_socket(const char *path, bool detach)
 
 	unlink(path);
 	if (listener < 0 || bind(listener, (void *)&address, sizeof address) || listen(listener, 1)) {
-		fprintf(stderr, "mshv-vmm: socket %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "%s: socket %s: %s\n", backend.program, path, strerror(errno));
 		return 1;
 	}
 	/* Detached only once clients can connect. */
 	if (detach && daemon(0, 0)) {
-		fprintf(stderr, "mshv-vmm: cannot detach: %s\n", strerror(errno));
+		fprintf(stderr, "%s: cannot detach: %s\n", backend.program, strerror(errno));
 		return 1;
 	}
 	enum served how = SERVED_EOF;
@@ -174,7 +175,7 @@ int relay(const char *path)
 	int fd = unix_socket(path, &address);
 
 	if (fd < 0 || connect(fd, (void *)&address, sizeof address)) {
-		fprintf(stderr, "mshv-vmm: connect %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "%s: connect %s: %s\n", backend.program, path, strerror(errno));
 		return 1;
 	}
 	struct pollfd ends[] = { { .fd = STDIN, .events = POLLIN }, { .fd = fd, .events = POLLIN } };

@@ -82,12 +82,6 @@ int vp_show_registers(struct vp *, struct reply *);
 struct job *job_new(size_t count);
 void job_free(struct job *);
 
-/* ---- registers.c ---- */
-int registers_set(int vp_fd, uint32_t vp, const struct abi_register *, uint16_t count);
-int registers_get(int vp_fd, uint32_t vp, const uint32_t *names, union abi_value *, uint16_t count);
-/* Long mode, flat segments, page tables at LAYOUT_PML4. */
-int registers_long_mode(int vp_fd, uint32_t vp);
-
 /* ---- partition.c ---- */
 int create_verb(struct words *, struct reply *);
 int destroy_verb(struct words *, struct reply *);

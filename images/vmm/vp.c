@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "vmm.h"
 
 #define GIVE_UP_STEP_MS		10
@@ -22,8 +23,7 @@
 enum state { IDLE, WORKING, FINISHED };
 
 struct vp {
-	int fd;
-	uint32_t index;
+	struct vcpu cpu;
 	uint8_t *ram;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -68,24 +68,24 @@ static int job_fail(struct job *job, int error, const char *what)
 
 static uint64_t area(const struct vp *vp)
 {
-	return LAYOUT_VP_AREA + (uint64_t)vp->index * LAYOUT_VP_AREA_SIZE;
+	return LAYOUT_VP_AREA + (uint64_t)vp->cpu.index * LAYOUT_VP_AREA_SIZE;
 }
 
 /* Let the payload go on with the commands [first, end) of the ring. */
 static int point_at(struct vp *vp, struct job *job, size_t first, size_t end)
 {
 	const struct payload_header *payload = (const void *)payload_image;
-	struct abi_register list[] = {
-		{ .name = ABI_REG_RIP, .value.word = { payload->entry } },
-		{ .name = ABI_REG_RSP, .value.word = { area(vp) + LAYOUT_VP_AREA_SIZE } },
-		{ .name = ABI_REG_RBX, .value.word = { area(vp) + first * COMMAND_SIZE } },
-		{ .name = ABI_REG_RBP, .value.word = { area(vp) + end * COMMAND_SIZE } },
+	const struct payload_registers at = {
+		.rip = payload->entry,
+		.rsp = area(vp) + LAYOUT_VP_AREA_SIZE,
+		.rbx = area(vp) + first * COMMAND_SIZE,
+		.rbp = area(vp) + end * COMMAND_SIZE,
 	};
 
-	if (!vp->in_long_mode && registers_long_mode(vp->fd, vp->index))
+	if (!vp->in_long_mode && registers_long_mode(&vp->cpu))
 		return job_fail(job, errno, "setting up long mode");
 	vp->in_long_mode = true;
-	if (registers_set(vp->fd, vp->index, list, sizeof list / sizeof *list))
+	if (registers_point(&vp->cpu, &at))
 		return job_fail(job, errno, "setting the payload's registers");
 	return 0;
 }
@@ -98,19 +98,20 @@ static int run_until_done(struct vp *vp, struct job *job, struct access *list, s
 	if (point_at(vp, job, 0, count))
 		return -1;
 	for (;;) {
-		struct abi_run run = { 0 };
-		const struct abi_message *message = (void *)run.message;
-		const struct abi_port_intercept *port = (const void *)message->payload;
+		struct abi_message got = { 0 };
+		const struct abi_message *message = &got;
+		const struct abi_port_intercept *port = (const void *)got.payload;
 
 		if (atomic_load(&vp->cancel))
 			return job_fail(job, ETIMEDOUT, "the VP did not end its accesses in time");
-		if (ioctl(vp->fd, ABI_RUN, &run)) {
-			if (errno == EINTR)
-				continue;
-			return job_fail(job, errno, "MSHV_RUN_VP");
-		}
+		int error = backend_run(&vp->cpu, &got) ? errno : 0;
+
+		if (error == EINTR)
+			continue;
 		while (at < count && ring[at].status == STATUS_DONE)
 			at++;
+		if (error && (error != EFAULT || at >= count || backend_fault(&vp->cpu, &list[at], &got)))
+			return job_fail(job, error, backend.run);
 		if (message->type == ABI_MSG_IO_PORT && port->port == PORT_DONE)
 			return at >= count ? 0 : job_fail(job, EPROTO, "the payload ended early");
 		if (at >= count)
@@ -177,17 +178,15 @@ static void *vp_thread(void *argument)
 
 struct vp *vp_open(int partition, uint32_t index, uint8_t *ram, struct reply *reply)
 {
-	struct abi_create_vp create = { .index = index };
 	struct vp *vp = calloc(1, sizeof *vp);
 	pthread_condattr_t monotonic;
 
 	if (!vp)
 		return fail(reply, ENOMEM, "VP %u", index), NULL;
-	vp->index = index;
+	vp->cpu.index = index;
 	vp->ram = ram;
-	vp->fd = ioctl(partition, ABI_CREATE_VP, &create);
-	if (vp->fd < 0) {
-		fail(reply, errno, "MSHV_CREATE_VP %u", index);
+	if (backend_vp(partition, &vp->cpu)) {
+		fail(reply, errno, "%s %u", backend.create_vp, index);
 		return free(vp), NULL;
 	}
 	pthread_mutex_init(&vp->lock, NULL);
@@ -197,7 +196,7 @@ struct vp *vp_open(int partition, uint32_t index, uint8_t *ram, struct reply *re
 	int error = pthread_create(&vp->thread, NULL, vp_thread, vp);
 	if (error) {
 		fail(reply, error, "thread of VP %u", index);
-		close(vp->fd);
+		backend_vp_close(&vp->cpu);
 		return free(vp), NULL;
 	}
 	return vp;
@@ -237,10 +236,12 @@ bool vp_free(struct vp *vp)
 	bool back = interrupt(vp);
 	pthread_cond_broadcast(&vp->changed);
 	pthread_mutex_unlock(&vp->lock);
-	close(vp->fd);
+	close(vp->cpu.fd);
 	if (!back)
 		return false;		/* leave it all to the end of the process */
 	pthread_join(vp->thread, NULL);
+	vp->cpu.fd = -1;
+	backend_vp_close(&vp->cpu);
 	job_free(vp->job);
 	pthread_cond_destroy(&vp->changed);
 	pthread_mutex_destroy(&vp->lock);
@@ -254,9 +255,9 @@ int vp_submit(struct vp *vp, struct job *job, struct reply *reply)
 
 	pthread_mutex_lock(&vp->lock);
 	if (vp->state == WORKING && vp->abandoned) {
-		result = fail(reply, EBUSY, "VP %u is stuck in MSHV_RUN_VP since an earlier timeout", vp->index);
+		result = fail(reply, EBUSY, "VP %u is stuck in %s since an earlier timeout", vp->cpu.index, backend.run);
 	} else if (vp->state != IDLE) {
-		result = fail(reply, EBUSY, "VP %u has a job already; collect it first", vp->index);
+		result = fail(reply, EBUSY, "VP %u has a job already; collect it first", vp->cpu.index);
 	} else {
 		atomic_store(&vp->cancel, false);
 		vp->job = job;
@@ -273,17 +274,17 @@ struct job *vp_collect(struct vp *vp, uint32_t milliseconds, struct reply *reply
 
 	pthread_mutex_lock(&vp->lock);
 	if (vp->state == IDLE) {
-		fail(reply, ENOENT, "VP %u has no job", vp->index);
+		fail(reply, ENOENT, "VP %u has no job", vp->cpu.index);
 	} else if (vp->abandoned) {
-		fail(reply, EBUSY, "VP %u is stuck in MSHV_RUN_VP since an earlier timeout", vp->index);
+		fail(reply, EBUSY, "VP %u is stuck in %s since an earlier timeout", vp->cpu.index, backend.run);
 	} else if (wait_not_working(vp, milliseconds) || interrupt(vp)) {
 		job = vp->job;
 		vp->job = NULL;
 		vp->state = IDLE;
 	} else {
 		vp->abandoned = true;
-		fail(reply, ETIMEDOUT, "VP %u is stuck: MSHV_RUN_VP did not return for %u ms, nor after signals",
-		     vp->index, milliseconds);
+		fail(reply, ETIMEDOUT, "VP %u is stuck: %s did not return for %u ms, nor after signals",
+		     vp->cpu.index, backend.run, milliseconds);
 	}
 	pthread_mutex_unlock(&vp->lock);
 	if (job && job->error) {
@@ -291,7 +292,7 @@ struct job *vp_collect(struct vp *vp, uint32_t milliseconds, struct reply *reply
 
 		while (done < job->count && job->list[done].status != STATUS_PENDING)
 			done++;
-		fail(reply, job->error, "VP %u, %zu of %zu accesses done: %s", vp->index, done, job->count, job->text);
+		fail(reply, job->error, "VP %u, %zu of %zu accesses done: %s", vp->cpu.index, done, job->count, job->text);
 		job_free(job);
 		return NULL;
 	}
@@ -312,8 +313,8 @@ int vp_show_registers(struct vp *vp, struct reply *reply)
 
 	for (size_t i = 0; i < COUNT; i++)
 		names[i] = words[i].number;
-	if (registers_get(vp->fd, vp->index, names, values, COUNT))
-		return fail(reply, errno, "reading the registers of VP %u", vp->index);
+	if (registers_get(&vp->cpu, names, values, COUNT))
+		return fail(reply, errno, "reading the registers of VP %u", vp->cpu.index);
 	for (size_t i = 0; i < COUNT; i++)
 		fprintf(reply->out, " %s=%#lx", words[i].name, values[i].word[0]);
 	return 0;

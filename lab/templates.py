@@ -2,8 +2,9 @@
 """Machine templates: rendered with Jinja2, read as TOML, loaded into :class:`MachineSpec`.
 
 A template declares its parameters itself: ``param("cpus", 2, "what it means")`` returns the value
-that the user gave, else the default, and converts to the type of the default. Declarations are found
-by reading the template, so they can be listed without rendering it.
+that the user gave, else the default, and converts to the type of the default. A fourth argument lists
+the allowed values, blank-separated. Declarations are found by reading the template, so they can be
+listed without rendering it.
 
 Everything that a template or a user may get wrong ends in BadInput with the template's file and line
 and, for a name that does not exist, the nearest one that does.
@@ -78,6 +79,8 @@ class Parameter:
     default: ParamValue
     help: str
     line: int
+    choices: tuple[str, ...] = ()
+    """Allowed values; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ def _environment(values: Mapping[str, ParamValue]) -> SandboxedEnvironment:
     )
     environment.filters["toml"] = _toml
     environment.filters["words"] = _words
-    environment.globals["param"] = lambda name, default, help="": values[name]
+    environment.globals["param"] = lambda name, default, help="", choices="": values[name]
     return environment
 
 
@@ -220,21 +223,30 @@ def _declarations(path: Path, source: str) -> list[Parameter]:
             continue
         place = f"{path}:{call.lineno}"
         args = [arg.value if isinstance(arg, nodes.Const) else None for arg in call.args]
-        if len(args) not in (2, 3) or call.kwargs or any(arg is None for arg in args):
-            raise BadInput('a parameter is declared as param("name", default, "help")', where=place)
+        if len(args) not in (2, 3, 4) or call.kwargs or any(arg is None for arg in args):
+            raise BadInput(
+                'a parameter is declared as param("name", default, "help", "choices")', where=place
+            )
         name = str(args[0])
         if name in found:
             raise BadInput(f"parameter {name!r} is declared twice", where=place)
-        help_text = str(args[2]) if len(args) == 3 else ""
+        help_text = str(args[2]) if len(args) > 2 else ""
+        choices = tuple(str(args[3]).split()) if len(args) == 4 else ()
         default = args[1]
         if not isinstance(default, (int, str)):
             raise BadInput(f"default of {name!r} must be text, a number or true/false", where=place)
-        found[name] = Parameter(name, default, help_text, call.lineno)
+        found[name] = Parameter(name, default, help_text, call.lineno, choices)
     return list(found.values())
 
 
 def _convert(path: Path, parameter: Parameter, text: str) -> ParamValue:
     where = f"{path}:{parameter.line}"
+    if parameter.choices and text not in parameter.choices:
+        allowed = ", ".join(parameter.choices)
+        raise BadInput(
+            f"{parameter.name}={text!r} is not one of {allowed}{_suggest(text, parameter.choices)}",
+            where=where,
+        )
     if isinstance(parameter.default, bool):
         if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
             raise BadInput(f"{parameter.name}={text!r} is not true or false", where=where)

@@ -101,5 +101,6 @@ u16 hc_unmap_stats(struct hc *);
 void hc_decode_stats(struct hc *);
 /* hypercall.c */
 u16 hc_accept(struct hc *);
+bool hc_still_there(const struct hc *);
 
 #endif

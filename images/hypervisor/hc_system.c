@@ -28,7 +28,7 @@ u16 hc_get_system_property(struct hc *c)
 	struct out_get_system_property *out = c->out;
 
 	switch (in->id) {
-	case SYS_SCHEDULER_TYPE: out->value = SCHEDULER_ROOT; return ST_OK;
+	case SYS_SCHEDULER_TYPE: out->value = scheduler; return ST_OK;
 	case SYS_DYNAMIC_PROCESSOR_FEATURE: out->value = 0; return ST_OK;
 	}
 	return unknown(c, in->id);

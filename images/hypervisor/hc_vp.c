@@ -28,9 +28,18 @@ u16 hc_delete_vp(struct hc *c)
 	const struct in_delete_vp *in = c->in;
 	struct partition *pt = hc_partition(c, in->partition);
 
+	struct vp *vp;
+	u64 id = in->partition;
+	u32 index = in->vp;
+
 	if (!pt || pt->id == ROOT_ID)
 		return ST_INVALID_PARTITION_ID;
-	return vp_delete(pt, in->vp);
+	vp = vp_find(pt, index);
+	if (!vp)
+		return ST_INVALID_VP_INDEX;
+	if (!vp_stop(c->lp, vp))
+		return hc_partition(c, id) ? ST_INVALID_VP_INDEX : ST_INVALID_PARTITION_ID;
+	return vp_delete(pt, index);
 }
 
 /* ---- registers: partition, VP, first and last name; for SET also the first value ---- */
@@ -64,12 +73,33 @@ static void note_name(struct hc *c, enum event_code what, u32 name, const struct
 		LEDGER_EVENT(c->lp, what, FLAG_UNIMPLEMENTED, name, vp->pt->id, vp->index, value);
 }
 
+/* These can be looked at while the VP runs: no other register has a value then. */
+static bool live(u32 name)
+{
+	return name == REG_EXPLICIT_SUSPEND || name == REG_INTERCEPT_SUSPEND || name == REG_DISPATCH_SUSPEND ||
+	       name == REG_ROOT_SIGNAL_COUNT;
+}
+
+/* A VP whose state is at hand: one that runs on another LP is taken out first, and goes on afterwards. */
+static u16 vp_at_rest(struct hc *c, u64 id, u32 index, struct vp **vp)
+{
+	u16 st = hc_vp(c, id, index, vp);
+
+	if (st || !(*vp)->dispatching)
+		return st;
+	if (!vp_stop(c->lp, *vp))
+		return hc_partition(c, id) ? ST_INVALID_VP_INDEX : ST_INVALID_PARTITION_ID;
+	return hc_still_there(c) ? ST_OK : ST_INVALID_ALIGNMENT;
+}
+
 u16 hc_get_registers(struct hc *c)
 {
 	const struct in_get_registers *in = c->in;
 	struct wire_value *out = c->out;
+	u64 id = in->partition;
+	u32 index = in->vp;
 	struct vp *vp;
-	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+	u16 st = hc_vp(c, id, index, &vp);
 
 	if (st)
 		return st;
@@ -77,6 +107,9 @@ u16 hc_get_registers(struct hc *c)
 		u32 name = in->name[c->done];
 		u64 v[2];
 
+		st = live(name) ? ST_OK : vp_at_rest(c, id, index, &vp);
+		if (st)
+			return st;
 		note_name(c, EV_REGISTER_GET, name, vp, 0);
 		st = vp_get_register(vp, name, v);
 		if (st)
@@ -90,7 +123,7 @@ u16 hc_set_registers(struct hc *c)
 {
 	const struct in_set_registers *in = c->in;
 	struct vp *vp;
-	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+	u16 st = vp_at_rest(c, in->partition, in->vp, &vp);
 
 	if (st)
 		return st;
@@ -102,6 +135,8 @@ u16 hc_set_registers(struct hc *c)
 		st = vp_set_register(c->lp, vp, e.name, v);
 		if (st)
 			return st;
+		if (sched_is_ours() && (live(e.name) || e.name == REG_ACTIVITY))
+			sched_wake(c->lp);	/* it may be able to run now */
 	}
 	return ST_OK;
 }
@@ -112,7 +147,7 @@ u16 hc_vp_state(struct hc *c)
 	const struct in_vp_state *in = c->in;
 	u32 type = in->type;
 	struct vp *vp;
-	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+	u16 st = vp_at_rest(c, in->partition, in->vp, &vp);
 
 	if (st)
 		return st;
@@ -183,7 +218,8 @@ u16 hc_dispatch(struct hc *c)
 	if (st)
 		return st;
 	st = vp_dispatch(c->lp, vp, in->flags, &result);
-	*out = result;
+	if (hc_still_there(c))
+		*out = result;
 	hc_word(c, result.state);
 	hc_word(c, result.event);
 	return st;
@@ -198,7 +234,7 @@ u16 hc_translate(struct hc *c)
 	struct out_translate *out = c->out;
 	u64 gva = in->gva_page * PAGE, gpa = 0;
 	struct vp *vp;
-	u16 st = hc_vp(c, in->partition, in->vp, &vp);
+	u16 st = vp_at_rest(c, in->partition, in->vp, &vp);
 
 	if (st)
 		return st;

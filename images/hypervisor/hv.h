@@ -54,7 +54,9 @@ struct vp {
 	u64 stored[MAX_STORED][2];	/* MSRs and registers that are only kept */
 	u32 nstored;
 	volatile int in_guest;		/* LP number + 1 while the child runs, without hv_lock */
-	bool dispatching;		/* from DISPATCH_VP's start to its end: the VP must not go away */
+	bool dispatching;		/* from the start of a run to the end of what follows from it */
+	u32 stops;			/* LPs that want it out of its guest, see vp_stop() */
+	u64 born;			/* number of this creation: tells a VP from its successor in the same place */
 	u64 dispatches, exits;
 };
 
@@ -81,6 +83,9 @@ struct lp {
 	u32 index, apic_id;
 	bool started;			/* root VP is running or about to */
 	struct vmcb *vmcb;		/* the root's VP on this LP */
+	struct vmcb *idle_vmcb;		/* waits for interrupts, see sched.c */
+	u64 slice;			/* TSC when the root's VP last got this LP */
+	u32 turn;			/* child VP that last had it */
 	struct gprs g;
 	void *hsave;
 	u8 *fpu;
@@ -178,6 +183,17 @@ void note_exit(struct lp *, const struct vmcb *, u32 who);
 void lp_run(struct lp *) __attribute__((noreturn));
 extern u64 xcr0_max;
 
+/* sched.c */
+extern u32 scheduler;			/* SCHEDULER_* */
+bool sched_is_ours(void);
+void sched_init(struct lp *);
+void sched_wake(const struct lp *);
+void sched_root_halts(struct lp *);
+void sched_root_exit(struct lp *);
+void sched_root_yields(struct lp *);
+bool vp_stop(const struct lp *, struct vp *);
+bool sched_stop_partition(const struct lp *, struct partition *);
+
 /* cpuid.c, msr.c, time.c, probe.c */
 void root_cpuid(struct lp *);
 void root_msr(struct lp *, bool write);
@@ -227,6 +243,9 @@ void registers_page_in(struct vp *);
 struct wire_segment segment_to_wire(const struct seg *);
 struct seg segment_from_wire(const struct wire_segment *);
 u16 vp_dispatch(struct lp *, struct vp *, u32 flags, struct out_dispatch *out);
+enum run_end { RUN_INTERRUPTED, RUN_MESSAGE, RUN_BLOCKED };
+enum run_end vp_run(struct lp *, struct vp *);
+bool vp_ready(struct vp *);
 enum child_action { CHILD_RESUME, CHILD_MESSAGE };
 enum child_action child_exit(struct lp *, struct vp *);
 bool child_message(struct lp *, struct vp *);

@@ -20,6 +20,12 @@ u16 hc_vp(struct hc *c, u64 id, u32 index, struct vp **vp)
 	return *vp ? ST_OK : ST_INVALID_VP_INDEX;
 }
 
+/* For a call that has dropped hv_lock: are its pages still the root's? It may have given them away meanwhile. */
+bool hc_still_there(const struct hc *c)
+{
+	return c->fast || ((!c->in || root_ptr((u64)c->in, 1)) && (!c->out || root_ptr((u64)c->out, 1)));
+}
+
 /* Calls that have no effect here; the table marks them OP_IGNORED where a real hypervisor would do something. */
 u16 hc_accept(struct hc *c)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start of the first LP, which loads the root, and of the others, which the root starts. */
+#include "abi.h"
 #include "bootproto.h"
 #include "hv.h"
 
@@ -54,8 +55,29 @@ static void lps_init(u64 npt, bool spare)
 	parts[0].id = ROOT_ID;
 	parts[0].npt = npt;
 	svm_enable(&lps[0]);
-	for (u32 i = 0; i < nlps; i++)
+	for (u32 i = 0; i < nlps; i++) {
 		vmcb_init(lps[i].vmcb, npt, ASID_ROOT);
+		sched_init(&lps[i]);
+	}
+}
+
+static bool is_word(const char *value, const char *word)
+{
+	u64 n = strlen(word);
+
+	return !strncmp(value, word, n) && (!value[n] || value[n] == ' ');
+}
+
+/* Boot argument "scheduler=". */
+static u32 scheduler_of(const char *name)
+{
+	if (!name || is_word(name, "root"))
+		return SCHEDULER_ROOT;
+	if (is_word(name, "core"))
+		return SCHEDULER_CORE_SMT;
+	if (is_word(name, "classic"))
+		return SCHEDULER_LP;
+	panic("scheduler=%s: must be root, core or classic", name);
 }
 
 /* Boot argument "die=panic" or "die=tripwire": proves that the host notices. */
@@ -80,6 +102,7 @@ void bsp_main(u64 multiboot_info)
 	host_block.lps = nlps;
 	if ((p = option(args, "verbose")))
 		verbose = strtou(p, NULL);
+	scheduler = scheduler_of(option(args, "scheduler"));
 	fault_boot_args(args);
 	time_init();
 	msr_init();

@@ -67,6 +67,12 @@ void lp_run(struct lp *lp)
 			hypercall(lp);
 			unlock(&hv_lock);
 			break;
+		case EXIT_HLT:
+			sched_root_halts(lp);
+			break;
+		case EXIT_VINTR:
+			sched_root_yields(lp);
+			break;
 		case EXIT_IOIO:
 			port_access(lp, v);
 			break;
@@ -84,5 +90,7 @@ void lp_run(struct lp *lp)
 			panic("lp %u: root exit %#lx info %#lx %#lx rip %#lx cr3 %#lx rsp %#lx", lp->index, v->exitcode,
 			      v->info1, v->info2, v->rip, v->cr3, v->rsp);
 		}
+		if (sched_is_ours())
+			sched_root_exit(lp);
 	}
 }

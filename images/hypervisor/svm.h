@@ -61,6 +61,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 
 #define EXIT_INTR 0x60
 #define EXIT_NMI 0x61
+#define EXIT_VINTR 0x64
 #define EXIT_CPUID 0x72
 #define EXIT_HLT 0x78
 #define EXIT_INVLPGA 0x7a
@@ -77,6 +78,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define MISC1_INTR BIT(0)
 #define MISC1_NMI BIT(1)
 #define MISC1_INIT BIT(3)
+#define MISC1_VINTR BIT(4)
 #define MISC1_CPUID BIT(18)
 #define MISC1_HLT BIT(24)
 #define MISC1_INVLPGA BIT(26)

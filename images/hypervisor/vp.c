@@ -15,6 +15,7 @@ bool vp_has_lapic(const struct vp *vp) { return vp->pt->flags & CREATE_LAPIC; }
 
 u16 vp_create(struct partition *pt, u32 index)
 {
+	static u64 births;
 	struct vp *vp;
 
 	if (pt->state != PT_ACTIVE)
@@ -25,6 +26,7 @@ u16 vp_create(struct partition *pt, u32 index)
 		return ST_INSUFFICIENT_MEMORY;
 	vp = &pt->vp[index];
 	memset(vp, 0, sizeof *vp);
+	vp->born = ++births;
 	vp->used = true;
 	vp->index = index;
 	vp->pt = pt;
@@ -82,13 +84,18 @@ void vp_signal_root(struct lp *lp, struct vp *vp)
 	synic_post(lp, SINT_INTERCEPT, &m);
 }
 
-/* An interrupt arrived: make the LP that runs the VP, or the root's dispatch thread, notice. */
+/* An interrupt arrived: make the LP that runs the VP, the root's dispatch thread, or our scheduler notice. */
 void vp_kick(struct lp *lp, struct vp *vp)
 {
 	int on = vp->in_guest;
 
 	if (on && on != (int)lp->index + 1)
 		apic_write_icr(lps[on - 1].apic_id, ICR_ASSERT | KICK_VECTOR);
+	if (sched_is_ours()) {
+		if (!on)
+			sched_wake(lp);
+		return;
+	}
 	if (__atomic_exchange_n(&vp->blocked, false, __ATOMIC_SEQ_CST))
 		vp_signal_root(lp, vp);
 }

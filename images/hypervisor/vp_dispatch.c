@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* DISPATCH_VP: run a child on this LP until something happens. */
+/* Run a child on this LP until something happens; DISPATCH_VP, by which the root's scheduler asks for it. */
 #include "abi.h"
 #include "hv.h"
 
@@ -13,6 +13,15 @@
 static bool can_wake(struct vp *vp)
 {
 	return vp->vmcb->rflags & RFLAGS_IF && (lapic_pending(vp) >= 0 || vp->extint);
+}
+
+/* Neither halted nor waiting for SIPI, or not any longer? For our own scheduler. Called with hv_lock. */
+bool vp_ready(struct vp *vp)
+{
+	vp_init_pending(vp);
+	if (!vp->wait_sipi && vp->halted && can_wake(vp))
+		vp->halted = false;
+	return !vp->wait_sipi && !vp->halted;
 }
 
 /* A VP that waits for an interrupt or SIPI: true if it may run now, else "out" says what the root should do. */
@@ -49,8 +58,8 @@ static void inject_pending(struct vp *vp)
 	vp->pending_interruption = 0;
 }
 
-/* Without the lock: enter and re-enter until an exit needs the root. True if that exit wants a message. */
-static bool run(struct lp *lp, struct vp *vp)
+/* Without the lock: enter and re-enter until an exit needs the root. RUN_MESSAGE: that exit may want a message. */
+static enum run_end run(struct lp *lp, struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
 	enum child_action action;
@@ -66,22 +75,52 @@ static bool run(struct lp *lp, struct vp *vp)
 		/* After a triple fault the event is what killed the VP: again it would kill the next run too. */
 		v->eventinj = v->intinfo & EVENT_VALID && v->exitcode != EXIT_SHUTDOWN ? v->intinfo : 0;
 		if (v->exitcode == EXIT_INTR || v->exitcode == EXIT_NMI)
-			return false;
+			return RUN_INTERRUPTED;
 		action = child_exit(lp, vp);
 	} while (action == CHILD_RESUME && !vp->halted && !vp->init_pending);
-	return action == CHILD_MESSAGE;
+	return action == CHILD_MESSAGE ? RUN_MESSAGE : RUN_BLOCKED;
+}
+
+/*
+ * Run a VP that is out of its guest and can run. RUN_MESSAGE: it is suspended and its message is in its page. Called
+ * with hv_lock, which is dropped while the child executes.
+ */
+enum run_end vp_run(struct lp *lp, struct vp *vp)
+{
+	enum run_end end;
+
+	registers_page_in(vp);
+	inject_pending(vp);
+	vp->dispatches++;
+	vp->dispatching = true;
+	vp->in_guest = lp->index + 1;
+	unlock(&hv_lock);
+	world_to_child(lp, vp);
+	end = run(lp, vp);
+	world_to_root(lp, vp);
+	__atomic_store_n(&vp->in_guest, 0, __ATOMIC_RELEASE);
+	lock(&hv_lock);
+	vp->dispatching = false;
+	timers_run_locked(lp);
+	if (end == RUN_MESSAGE) {
+		if (child_message(lp, vp))
+			vp->intercept_suspend = 1;
+		else
+			end = RUN_BLOCKED;	/* what it missed is there by now */
+	}
+	registers_page_out(vp);
+	return end;
 }
 
 /* Called with hv_lock, which is dropped while the child executes. */
 u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *out)
 {
-	bool message;
-
+	if (sched_is_ours())
+		return ST_OPERATION_DENIED;
 	if (vp->dispatching || vp->pt->state != PT_ACTIVE)
 		return ST_INVALID_VP_STATE;
 	if (flags & DISPATCH_CLEAR_INTERCEPT)
 		vp->intercept_suspend = 0;
-	vp->dispatches++;
 	if (vp->explicit_suspend & EXPLICITLY_SUSPENDED || vp->dispatch_suspend & 1) {
 		*out = (struct out_dispatch){ DISPATCH_STATE_BLOCKED, DISPATCH_EVENT_SUSPEND };
 		vp_publish_blocked(vp, true);
@@ -90,25 +129,14 @@ u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *ou
 	*out = (struct out_dispatch){ DISPATCH_STATE_READY, DISPATCH_EVENT_INTERCEPT };
 	if (vp->intercept_suspend)
 		return ST_OK;
+	if (vp->stops) {		/* another LP wants it out: the root comes back */
+		out->event = DISPATCH_EVENT_NONE;
+		return ST_OK;
+	}
 	vp_init_pending(vp);
 	if (!awake(vp, out))
 		return ST_OK;
-	registers_page_in(vp);
-	inject_pending(vp);
-	vp->dispatching = true;
-	vp->in_guest = lp->index + 1;
-	unlock(&hv_lock);
-	world_to_child(lp, vp);
-	message = run(lp, vp);
-	world_to_root(lp, vp);
-	__atomic_store_n(&vp->in_guest, 0, __ATOMIC_RELEASE);
-	lock(&hv_lock);
-	vp->dispatching = false;
-	timers_run_locked(lp);
-	if (message && child_message(lp, vp))
-		vp->intercept_suspend = 1;
-	else
+	if (vp_run(lp, vp) != RUN_MESSAGE)
 		out->event = DISPATCH_EVENT_NONE;	/* a physical interrupt for the root: come back soon */
-	registers_page_out(vp);
 	return ST_OK;
 }

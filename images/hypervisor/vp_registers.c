@@ -156,7 +156,8 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 	if (name == REG_EXPLICIT_SUSPEND && vp->explicit_suspend & EXPLICITLY_SUSPENDED &&
 	    !(val[0] & EXPLICITLY_SUSPENDED)) {
 		vp->explicit_suspend = 0;
-		vp_signal_root(lp, vp);
+		if (!sched_is_ours())
+			vp_signal_root(lp, vp);
 		return ST_OK;
 	}
 	if (name == REG_XFEM && (val[0] & ~xcr0_max || !(val[0] & XCR0_X87)))

@@ -164,6 +164,7 @@ struct wire_cpuid_message {
 	u64 rax, rcx, rdx, rbx, default_rax, default_rcx, default_rdx, default_rbx;
 } PACKED;
 
+struct wire_opaque_message { u32 vp; } PACKED;
 struct wire_eoi_message { u32 vp, vector; } PACKED;
 struct wire_signal_message { u64 partition; u32 overflow; u16 vps, reserved; u64 format, valid_banks, bank[1]; } PACKED;
 

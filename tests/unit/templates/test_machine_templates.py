@@ -76,6 +76,20 @@ def test_unknown_parameter_names_file_line_and_nearest(template):
     assert "did you mean 'cpus'" in error.what
 
 
+def test_scheduler_becomes_an_argument_of_the_stand_in():
+    assert load_machine("mshv-root").hypervisor_args == ()
+    spec = load_machine("mshv-root", {"scheduler": "core", "hypervisor_args": "verbose=1"})
+    assert spec.hypervisor_args == ("scheduler=core", "verbose=1")
+
+
+def test_value_that_is_no_choice_names_them_and_the_nearest(template):
+    path = template('{% set how = param("how", "slow", "speed", "slow fast") %}\n' + MINIMAL)
+    error = refused(path, how="fats")
+    assert error.where == f"{path}:1"
+    assert error.what == "how='fats' is not one of slow, fast; did you mean 'fast'?"
+    assert load_machine(path, {"how": "fast"}).cpus == 1
+
+
 def test_unknown_key_names_its_line_and_the_nearest_one(template):
     path = template(MINIMAL + 'kernel_arg = ["quiet"]\n')
     error = refused(path)

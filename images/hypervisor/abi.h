@@ -16,6 +16,7 @@
 #define CTL_REPS_SHIFT 32
 #define CTL_START_SHIFT 48
 #define CTL_REPS_MASK 0xffful
+#define CTL_RESERVED 0xf000f00078000000ul	/* bit 31 asks for the nesting parent's hypervisor: not reserved */
 #define RESULT_DONE_SHIFT 32
 
 /* ---- status codes ---- */

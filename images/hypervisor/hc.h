@@ -23,6 +23,7 @@ struct hc {
 #define OP_IGNORED 2			/* accepted without effect */
 #define OP_PUBLISH 4			/* changes what the host sees of the target partition */
 #define OP_NO_PARTITION 8		/* the input does not begin with a partition */
+#define OP_HEADER 16			/* takes a variable header */
 
 struct op {
 	u16 (*run)(struct hc *);

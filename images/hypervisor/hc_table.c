@@ -42,7 +42,7 @@ const struct op hypercall_table[HC_TABLE] = {
 	[HC_GET_SYSTEM_PROPERTY] = { hc_get_system_property, IN(in_get_system_property), OUT(out_get_system_property),
 				     .flags = OP_NO_PARTITION },
 	[HC_MAP_DEVICE_INTERRUPT] = { hc_map_device_interrupt, hc_decode_map_interrupt, IN(in_map_interrupt),
-				      OUT(out_map_interrupt) },
+				      OUT(out_map_interrupt), .flags = OP_HEADER },
 	[HC_UNMAP_DEVICE_INTERRUPT] = { hc_unmap_device_interrupt, IN(in_unmap_interrupt) },
 	[HC_ENTER_SLEEP_STATE] = { hc_enter_sleep_state, IN(in_enter_sleep_state), .flags = OP_NO_PARTITION },
 	[HC_NOTIFY_PARTITION_EVENT] = { hc_notify_event, IN(in_notify_event), .flags = OP_NO_PARTITION },
@@ -58,7 +58,7 @@ const struct op hypercall_table[HC_TABLE] = {
 					     .flags = OP_REP, .rep_out = sizeof(u8) },
 	[HC_MAP_VP_STATE_PAGE] = { hc_map_state_page, hc_decode_state_page, IN(in_map_state_page), OUT(out_map_page) },
 	[HC_UNMAP_VP_STATE_PAGE] = { hc_unmap_state_page, hc_decode_state_page, IN(in_unmap_state_page) },
-	[HC_GET_VP_STATE] = { hc_vp_state, IN(in_vp_state) },
-	[HC_SET_VP_STATE] = { hc_vp_state, IN(in_vp_state) },
+	[HC_GET_VP_STATE] = { hc_vp_state, IN(in_vp_state), .flags = OP_HEADER },
+	[HC_SET_VP_STATE] = { hc_vp_state, IN(in_vp_state), .flags = OP_HEADER },
 	[HC_GET_PARTITION_PROPERTY_EX] = { hc_get_property_ex, IN(in_get_property_ex), OUT(out_vmm_capabilities) },
 };

@@ -45,7 +45,9 @@ static void decode_raw(struct hc *c, u32 bytes)
 
 static u16 check_frame(struct hc *c, const struct op *op, u64 in_gpa, u64 out_gpa)
 {
-	if (!!(op->flags & OP_REP) != !!c->reps || c->start > c->reps)
+	if (!!(op->flags & OP_REP) != !!c->reps || (c->reps ? c->start >= c->reps : c->start))
+		return ST_INVALID_INPUT;
+	if (c->varhead && !(op->flags & OP_HEADER))
 		return ST_INVALID_INPUT;
 	if (c->fast && (op->in_size > FAST_INPUT || op->out_size || op->flags & OP_REP))
 		return ST_INVALID_INPUT;
@@ -56,7 +58,7 @@ static u16 check_frame(struct hc *c, const struct op *op, u64 in_gpa, u64 out_gp
 		if ((in_bytes && in_gpa & 7) || (out_bytes && out_gpa & 7))
 			return ST_INVALID_ALIGNMENT;
 		if (PAGE_OFFSET(in_gpa) + in_bytes > PAGE || PAGE_OFFSET(out_gpa) + out_bytes > PAGE)
-			return ST_INVALID_INPUT;
+			return ST_INVALID_ALIGNMENT;
 		c->in = in_bytes ? root_ptr(in_gpa, in_bytes) : NULL;
 		c->out = out_bytes ? root_ptr(out_gpa, out_bytes) : NULL;
 		if ((in_bytes && !c->in) || (out_bytes && !c->out))
@@ -134,7 +136,7 @@ void hypercall(struct lp *lp)
 		ledger_caller(lp, &r);
 	v->rip += LEN_VMMCALL;
 	if (op) {
-		st = check_frame(&c, op, lp->g.rdx, lp->g.r8);
+		st = ctl & CTL_RESERVED ? ST_INVALID_INPUT : check_frame(&c, op, lp->g.rdx, lp->g.r8);
 		if (!st)
 			st = run(&c, op);
 	} else {

@@ -43,7 +43,7 @@ bool spa_is_root_ram(u64 pfn)
 	if (pfn >> (64 - PAGE_SHIFT))
 		return false;
 	for (u32 i = 0; i < nram; i++)
-		if (a >= ram[i].base && a + PAGE <= ram[i].end)
+		if (a >= ram[i].base && a < ram[i].end && ram[i].end - a >= PAGE)
 			return true;
 	return false;
 }

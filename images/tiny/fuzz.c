@@ -1,0 +1,2 @@
+#include "tiny.h"
+void fuzz(void) {}

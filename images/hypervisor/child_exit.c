@@ -123,7 +123,7 @@ enum child_action child_exit(struct lp *lp, struct vp *vp)
 	vp->exits++;
 	switch (v->exitcode) {
 	case EXIT_NPF:
-		return apic_page(lp, vp) ? CHILD_RESUME : CHILD_MESSAGE;
+		return apic_page(lp, vp) || doorbell(lp, vp) ? CHILD_RESUME : CHILD_MESSAGE;
 	case EXIT_HLT:
 		v->rip += LEN_HLT;
 		if (!vp_has_lapic(vp))

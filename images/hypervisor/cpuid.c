@@ -30,6 +30,10 @@ static void hypervisor_leaf(u32 leaf, u32 r[4])
 		r[1] = PRIV_CREATE_PARTITIONS | PRIV_PARTITION_ID | PRIV_MEMORY_POOL | PRIV_POST_MESSAGES |
 		       PRIV_SIGNAL_EVENTS | PRIV_CREATE_PORT | PRIV_CONNECT_PORT | PRIV_STATS | PRIV_CPU_MANAGEMENT;
 		r[3] = MISC_FREQUENCY_MSRS | MISC_CRASH_MSRS;
+		if (stimers_announced) {
+			r[0] |= FEAT_STIMERS;
+			r[3] |= MISC_DIRECT_STIMERS;
+		}
 		break;
 	case LEAF_ENLIGHTENMENT:
 		/* APIC MSRs are how INIT and SIPI reach us; without auto-EOI Linux acknowledges our real self-IPIs */

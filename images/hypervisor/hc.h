@@ -100,6 +100,16 @@ void hc_decode_dispatch(struct hc *);
 u16 hc_map_stats(struct hc *);
 u16 hc_unmap_stats(struct hc *);
 void hc_decode_stats(struct hc *);
+/* hc_port.c */
+u16 hc_create_port(struct hc *);
+u16 hc_delete_port(struct hc *);
+u16 hc_connect_port(struct hc *);
+u16 hc_disconnect_port(struct hc *);
+u16 hc_post_message(struct hc *);
+u16 hc_signal_event(struct hc *);
+u16 hc_ring_empty(struct hc *);
+void hc_decode_create_port(struct hc *);
+void hc_decode_connect_port(struct hc *);
 /* hypercall.c */
 u16 hc_accept(struct hc *);
 bool hc_still_there(const struct hc *);

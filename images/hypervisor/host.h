@@ -38,6 +38,7 @@ enum event_code {
 	EV_POWER_OFF,
 	EV_STATE_TYPE,		/* VP state type, partition, VP */
 	EV_INTERCEPT_TYPE,	/* intercept type, access, parameter */
+	EV_DOORBELL,		/* partition, VP, GPA, size, value, port: a write that no VMM gets to see */
 };
 
 #define RECORD_WORDS 8

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "host.h"
 #include "svm.h"
+#include "synic.h"
 #include "timer.h"
 #include "types.h"
 #include "wire.h"
@@ -76,6 +77,13 @@ struct partition {
 };
 
 /* ---- per logical processor ---- */
+struct stimer {
+	struct timer timer;
+	u32 index;
+	u64 config, count;		/* the MSRs */
+	u64 next;			/* reference time of the next expiration, while it runs */
+};
+
 #define EXIT_RING 32
 struct exit_note { u64 code, rip, rsp, info1, intinfo; u32 who; };
 
@@ -92,8 +100,8 @@ struct lp {
 	u64 root_xcr0, root_dr[4];	/* the root's, while a child runs */
 	u8 sipi_vector;
 	u64 sint[16], scontrol, simp, siefp, sirbp, vp_assist;
-	struct message queue[16];
-	u32 queue_head, queue_tail;
+	struct synic synic;
+	struct stimer stimer[STIMERS];
 	struct timer *timers;		/* soonest first */
 	struct timer_hardware hardware;
 	u64 exits, hypercalls;
@@ -198,13 +206,15 @@ bool sched_stop_partition(const struct lp *, struct partition *);
 void root_cpuid(struct lp *);
 void root_msr(struct lp *, bool write);
 void msr_init(void);
+extern bool stimers_announced;
 void time_init(void);
 u64 ref_time(void);
+u64 ref_to_tsc(u64 ref);
 void *tsc_page(void);
 bool probe_expected(enum event_code, u64 number);
 extern u64 tsc_hz;
 
-/* apic.c, synic.c */
+/* apic.c, synic.c, stimer.c */
 u32 apic_id(void);
 u32 apic_read(u32 offset);
 void apic_write(u32 offset, u32 value);
@@ -214,8 +224,26 @@ void apic_eoi(void);
 void start_ap(struct lp *, u8 vector);
 void root_icr(struct lp *, u32 dest, u32 low);
 void synic_init(struct lp *);
-void synic_post(struct lp *, u32 sint, const struct message *);
+void synic_enter(struct lp *);
+void synic_left(struct lp *);
+u16 synic_post(struct lp *, u32 sint, const struct message *);
+bool synic_queued(struct lp *, u32 sint, const struct message *);
 void synic_eom(struct lp *);
+u16 synic_signal(struct lp *, u32 sint, u32 flag);
+bool synic_ring(struct lp *, u32 sint, u32 port);
+bool synic_read(const struct lp *, u32 msr, u64 *val);
+bool synic_write(struct lp *, u32 msr, u64 val);
+void stimer_init(struct lp *);
+bool stimer_write(struct lp *, u32 msr, u64 val);
+u64 stimer_read(struct lp *, u32 msr);
+u64 stimer_next(u64 expired, u64 period, u64 now, bool lazy);
+
+/* store.c, port.c */
+struct store { u32 size, length; u64 value; };
+bool store_decode(const struct vp *, const u8 *bytes, u32 n, struct store *);
+bool doorbell(struct lp *, struct vp *);
+bool doorbell_write(struct lp *, struct vp *, u64 gpa, u32 size, u64 value);
+void port_forget(u64 partition);
 
 /* hypercall.c */
 void hypercall(struct lp *);

@@ -47,6 +47,7 @@ static void lps_init(u64 npt, bool spare)
 		lps[i].apic_id = i + spare;	/* QEMU without SMT topology */
 		lps[i].vmcb = page_alloc();
 		synic_init(&lps[i]);
+		stimer_init(&lps[i]);
 	}
 	if (!spare)
 		lps[0].apic_id = apic_id();
@@ -104,6 +105,7 @@ void bsp_main(u64 multiboot_info)
 		verbose = strtou(p, NULL);
 	scheduler = scheduler_of(option(args, "scheduler"));
 	fault_boot_args(args);
+	stimers_announced = !(p = option(args, "stimer")) || strncmp(p, "off", 3);
 	time_init();
 	msr_init();
 	lps_init(root_npt(), spare);

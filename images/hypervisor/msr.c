@@ -6,7 +6,22 @@
 
 #define ICR_DEST_SHIFT 32
 #define XAPIC_DEST_SHIFT 56
+#define TPR_VALUE 0xfful
 
+/* What the root cannot have, each for a reason: #GP is the answer that the interface defines, and no gap. */
+static const struct { u32 first, last; const char *why; } absent[] = {
+	{ MSR_VM_HSAVE_PA, MSR_VM_HSAVE_PA, "the root has no SVM" },
+	{ SMSR_RESET, SMSR_RESET, "reset is not announced" },
+	{ SMSR_GUEST_IDLE, SMSR_GUEST_IDLE, "the idle state is not announced" },
+	{ SMSR_DEBUG_FIRST, SMSR_DEBUG_LAST, "the debugger is not announced" },
+	{ SMSR_REENLIGHTENMENT, SMSR_TSC_EMULATION_STATUS, "the TSC of a root never changes its rate" },
+	{ SMSR_TSC_INVARIANT, SMSR_TSC_INVARIANT, "a root has the TSC of the processor" },
+	{ SMSR_NESTED_FIRST, SMSR_NESTED_LAST, "there is no hypervisor below this one" },
+};
+
+enum outcome { MSR_DONE, MSR_FAULT, MSR_UNKNOWN };
+
+bool stimers_announced;			/* CPUID shows them: see main.c */
 static u64 guest_os_id, hypercall_msr, tsc_msr, crash[CRASH_PARAMS];
 
 void msr_init(void)
@@ -19,7 +34,15 @@ void msr_init(void)
 	tsc_msr = (u64)tsc_page();
 }
 
-static bool msr_read(struct lp *lp, u32 m, u64 *val)
+static bool is_absent(u32 m)
+{
+	for (u32 i = 0; i < LENGTH(absent); i++)
+		if (m >= absent[i].first && m <= absent[i].last)
+			return true;
+	return false;
+}
+
+static enum outcome msr_read(struct lp *lp, u32 m, u64 *val)
 {
 	switch (m) {
 	case MSR_EFER: *val = lp->vmcb->efer & ~EFER_SVME; break;
@@ -32,26 +55,25 @@ static bool msr_read(struct lp *lp, u32 m, u64 *val)
 	case SMSR_REFERENCE_TSC: *val = tsc_msr; break;
 	case SMSR_TSC_FREQUENCY: *val = tsc_hz; break;
 	case SMSR_APIC_FREQUENCY: *val = APIC_TIMER_HZ; break;
-	case SMSR_EOI: *val = 0; break;
+	case SMSR_EOI: return MSR_FAULT;
 	case SMSR_ICR: *val = apic_icr(); break;
 	case SMSR_TPR: *val = apic_read(APIC_TPR); break;
 	case SMSR_VP_ASSIST_PAGE: *val = lp->vp_assist; break;
-	case SMSR_SCONTROL: *val = lp->scontrol; break;
-	case SMSR_SVERSION: *val = SYNIC_VERSION; break;
-	case SMSR_SIEFP: *val = lp->siefp; break;
-	case SMSR_SIMP: *val = lp->simp; break;
-	case SMSR_EOM: *val = 0; break;
-	case SMSR_SIRBP: *val = lp->sirbp; break;
-	case SMSR_SINT0 ... SMSR_SINT15: *val = lp->sint[m - SMSR_SINT0]; break;
+	case SMSR_SCONTROL ... SMSR_SINT15: return synic_read(lp, m, val) ? MSR_DONE : MSR_FAULT;
+	case SMSR_STIMER0_CONFIG ... SMSR_STIMER3_COUNT:
+		if (!stimers_announced)
+			return MSR_FAULT;
+		*val = stimer_read(lp, m);
+		break;
 	case SMSR_CRASH_P0 ... SMSR_CRASH_P4: *val = crash[m - SMSR_CRASH_P0]; break;
 	case SMSR_CRASH_CTL: *val = CRASH_NOTIFY | CRASH_NOTIFY_MSG; break;
 	case MARK_MSR ... MARK_MSR_LAST:
 		LEDGER_EVENT(lp, EV_MARK, 0, m - MARK_MSR);
 		*val = 0;
 		break;
-	default: return false;
+	default: return is_absent(m) ? MSR_FAULT : MSR_UNKNOWN;
 	}
-	return true;
+	return MSR_DONE;
 }
 
 /* The root panics; its message is at P3, P4 bytes long. */
@@ -73,37 +95,51 @@ static void crash_notify(struct lp *lp, u64 ctl)
 /* The hypervisor owns these pages: the root switches them on and off but cannot move them. */
 static void enable(u64 *msr, u64 val) { *msr = (*msr & ~SMSR_ENABLE) | (val & SMSR_ENABLE); }
 
-static bool msr_write(struct lp *lp, u32 m, u64 val)
+static enum outcome msr_write(struct lp *lp, u32 m, u64 val)
 {
 	switch (m) {
 	case MSR_EFER: lp->vmcb->efer = (val & ~EFER_LMA) | (lp->vmcb->efer & EFER_LMA) | EFER_SVME; break;
 	case MSR_VM_CR: break;
 	case MSR_X2APIC_ICR: root_icr(lp, val >> ICR_DEST_SHIFT, val); break;
-	case SMSR_GUEST_OS_ID: guest_os_id = val; break;
-	case SMSR_HYPERCALL: enable(&hypercall_msr, val); break;
+	case SMSR_GUEST_OS_ID:
+		guest_os_id = val;
+		if (!val)		/* a hypercall page needs a guest that has said what it is */
+			enable(&hypercall_msr, 0);
+		break;
+	case SMSR_HYPERCALL:
+		if (guest_os_id)
+			enable(&hypercall_msr, val);
+		break;
 	case SMSR_REFERENCE_TSC: enable(&tsc_msr, val); break;
 	case SMSR_EOI: apic_eoi(); break;
 	case SMSR_ICR: root_icr(lp, val >> XAPIC_DEST_SHIFT, val); break;
-	case SMSR_TPR: apic_write(APIC_TPR, val); break;
+	case SMSR_TPR:
+		if (val & ~TPR_VALUE)
+			return MSR_FAULT;
+		apic_write(APIC_TPR, val);
+		break;
 	case SMSR_VP_ASSIST_PAGE: enable(&lp->vp_assist, val); break;
-	case SMSR_SCONTROL: lp->scontrol = val; break;
-	case SMSR_SIEFP: enable(&lp->siefp, val); break;
-	case SMSR_SIMP: enable(&lp->simp, val); break;
-	case SMSR_EOM: synic_eom(lp); break;
-	case SMSR_SIRBP: enable(&lp->sirbp, val); break;
-	case SMSR_SINT0 ... SMSR_SINT15: lp->sint[m - SMSR_SINT0] = val; break;
+	case SMSR_SCONTROL ... SMSR_SINT15: return synic_write(lp, m, val) ? MSR_DONE : MSR_FAULT;
+	case SMSR_STIMER0_CONFIG ... SMSR_STIMER3_COUNT:
+		return stimers_announced && stimer_write(lp, m, val) ? MSR_DONE : MSR_FAULT;
 	case SMSR_CRASH_P0 ... SMSR_CRASH_P4: crash[m - SMSR_CRASH_P0] = val; break;
 	case SMSR_CRASH_CTL: crash_notify(lp, val); break;
-	default: return false;
+	case SMSR_VP_INDEX:
+	case SMSR_VP_RUNTIME:
+	case SMSR_TIME_REF_COUNT:
+	case SMSR_TSC_FREQUENCY:
+	case SMSR_APIC_FREQUENCY:
+		return MSR_FAULT;	/* read-only */
+	default: return is_absent(m) ? MSR_FAULT : MSR_UNKNOWN;
 	}
-	return true;
+	return MSR_DONE;
 }
 
-static void refuse(struct lp *lp, u32 m, u64 val, bool write)
+static void refuse(struct lp *lp, u32 m, u64 val, bool write, bool known)
 {
 	enum event_code what = write ? EV_MSR_WRITE : EV_MSR_READ;
 
-	if (!probe_expected(what, m)) {
+	if (!known) {
 		if (verbose || (m >= SMSR_FIRST && m <= SMSR_LAST))
 			kprintf("lp %u: %s of MSR %#x at rip %#lx: #GP\n", lp->index, write ? "write" : "read", m,
 				lp->vmcb->rip);
@@ -120,9 +156,12 @@ void root_msr(struct lp *lp, bool write)
 	u32 m = lp->g.rcx;
 	u64 val = (u32)v->rax | lp->g.rdx << 32;
 
+	enum outcome done;
+
 	lock(&hv_lock);
-	if (!(write ? msr_write(lp, m, val) : msr_read(lp, m, &val))) {
-		refuse(lp, m, val, write);
+	done = write ? msr_write(lp, m, val) : msr_read(lp, m, &val);
+	if (done != MSR_DONE) {
+		refuse(lp, m, val, write, done == MSR_FAULT);
 	} else {
 		if (!write) {
 			v->rax = (u32)val;

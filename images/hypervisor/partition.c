@@ -86,6 +86,7 @@ u16 pt_delete(struct partition *pt)
 		return ST_INVALID_PARTITION_STATE;
 	if (pt->pool.ntotal)
 		kprintf("partition %lu deleted with %u deposited pages\n", pt->id, pt->pool.ntotal);
+	port_forget(pt->id);
 	pt->state = PT_FREE;
 	return ST_OK;
 }

@@ -12,8 +12,6 @@ static const struct probe probes[] = {
 	{ EV_SYSTEM_PROPERTY, SYS_CRASHDUMP_AREA, SYS_CRASHDUMP_AREA, "hv_crash.c: no crash dump area is normal" },
 	{ EV_PROPERTY_GET, PROP_INTEGRATED_SCHEDULER, PROP_INTEGRATED_SCHEDULER,
 	  "mshv_root: only asked where the VMM capabilities announce it" },
-	{ EV_MSR_READ, SMSR_STIMER0_CONFIG, SMSR_STIMER3_COUNT, "hyperv_timer.c: no synthetic timers are announced" },
-	{ EV_MSR_WRITE, SMSR_STIMER0_CONFIG, SMSR_STIMER3_COUNT, "hyperv_timer.c: no synthetic timers are announced" },
 };
 
 bool probe_expected(enum event_code what, u64 number)

@@ -43,7 +43,9 @@ void lp_run(struct lp *lp)
 	for (;;) {
 		if (__atomic_load_n(&host_block.control.park, __ATOMIC_ACQUIRE))
 			park(lp);
+		synic_enter(lp);
 		vmrun_guest(v, &lp->g);
+		synic_left(lp);
 		v->tlb_ctl = 0;
 		v->eventinj = 0;
 		note_exit(lp, v, 0);

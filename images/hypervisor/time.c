@@ -8,6 +8,7 @@
 #define CALIBRATION (PM_TIMER_HZ / 50)	/* 20 ms */
 #define SAMPLES 16
 #define REF_HZ 10000000ul
+#define YEARS 1000000000ul		/* in seconds: no overflow below that */
 
 u64 tsc_hz;
 static u64 tsc0, scale;			/* reference time = (TSC - tsc0) * scale >> 64 */
@@ -42,6 +43,14 @@ static u64 calibrate(void)
 }
 
 u64 ref_time(void) { return (unsigned __int128)(rdtsc() - tsc0) * scale >> 64; }
+
+/* When the reference time has reached this value; TIMER_NEVER if that is too far away. */
+u64 ref_to_tsc(u64 ref)
+{
+	u64 seconds = ref / REF_HZ, rest = ref % REF_HZ;
+
+	return seconds > YEARS ? TIMER_NEVER : tsc0 + seconds * tsc_hz + rest * tsc_hz / REF_HZ + 1;
+}
 
 void time_init(void)
 {

@@ -33,6 +33,14 @@ static u64 apic_ticks(u64 tsc)
 	return seconds > COUNT_MAX ? ~0ul : seconds * APIC_TIMER_HZ + rest * APIC_TIMER_HZ / tsc_hz + 1;
 }
 
+/* The root runs the APIC timer again, which it never does while it uses a synthetic one as clock. */
+static bool taken_back(const struct timer_hardware *h)
+{
+	u32 lvt = apic_read(APIC_LVT_TIMER);
+
+	return lvt != h->lvt && !(lvt & LVT_MASKED);
+}
+
 /* Set the physical timer for the first deadline. With timer_lock, on the LP itself. */
 static void program(struct lp *lp)
 {
@@ -43,6 +51,11 @@ static void program(struct lp *lp)
 
 	if (!h->owned || (t && t == h->timer && t->at == h->at))
 		return;
+	if (taken_back(h)) {
+		h->owned = false;
+		h->timer = NULL;
+		return;
+	}
 	vector = t ? t->vector ? t->vector : own_vector(lp) : 0;
 	if (!vector) {
 		if (h->timer)
@@ -178,7 +191,7 @@ void timers_run(struct lp *lp)
 
 void timer_own(struct lp *lp)
 {
-	lp->hardware.owned = true;
+	lp->hardware = (struct timer_hardware){ .owned = true, .lvt = apic_read(APIC_LVT_TIMER) };
 	lock(&timer_lock);
 	program(lp);
 	unlock(&timer_lock);

@@ -97,12 +97,22 @@ struct in_assert_interrupt { u64 partition; u32 type, control; u64 destination; 
 #define ASSERT_LEVEL 1u
 #define ASSERT_LOGICAL 2u
 
+struct wire_port_info {
+	u32 type, pad, sint, vp;
+	u64 rest;			/* event port: first flag : 16, number of flags : 16 */
+} PACKED;
+#define EVENT_FIRST_MASK 0xffffu
+#define EVENT_COUNT_SHIFT 16
+
+struct wire_connection_info { u32 type, pad; u64 gpa, value, flags; } PACKED;	/* gpa and so on: doorbells */
+
 struct in_create_port {
 	u64 partition;
 	u32 port;
 	u8 port_vtl, connection_vtl;
 	u16 pad;
-	u64 connection_partition, info[3];
+	u64 connection_partition;
+	struct wire_port_info info;
 	struct wire_proximity proximity;
 } PACKED;
 
@@ -111,11 +121,13 @@ struct in_connect_port {
 	u32 connection, vtl;
 	u64 port_partition;
 	u32 port, reserved;
-	u64 info[4];
+	struct wire_connection_info info;
 	struct wire_proximity proximity;
 } PACKED;
 
 struct in_port { u64 partition; u32 port, reserved; } PACKED;	/* delete, disconnect */
+struct in_post_message { u32 connection, reserved, type, size; u64 payload[30]; } PACKED;
+struct in_signal_event { u32 connection; u16 flag, reserved; } PACKED;
 struct in_ring_empty { u32 sint, reserved; } PACKED;
 /* TLFS: partition, VP, intercept type, then the result; nothing of it is used */
 struct in_intercept_result { u64 partition; u32 vp, type; } PACKED;
@@ -165,10 +177,14 @@ struct wire_cpuid_message {
 } PACKED;
 
 struct wire_opaque_message { u32 vp; } PACKED;
+struct wire_timer_message { u32 timer, reserved; u64 expiration, delivery; } PACKED;
 struct wire_eoi_message { u32 vp, vector; } PACKED;
 struct wire_signal_message { u64 partition; u32 overflow; u16 vps, reserved; u64 format, valid_banks, bank[1]; } PACKED;
 
 /* ---- pages ---- */
+struct wire_event_ring { u8 masked, full; u16 reserved; u32 data[63]; } PACKED;
+CHECK_SIZE(struct wire_event_ring, 256);
+
 struct wire_tsc_page { u32 sequence, reserved; u64 scale; s64 offset; } PACKED;
 
 struct wire_register_page {

@@ -99,6 +99,7 @@ STATUSES = {
     0x13: "INSUFFICIENT_BUFFERS",
     0x14: "NOT_ACKNOWLEDGED",
     0x15: "INVALID_VP_STATE",
+    0x18: "INVALID_SYNIC_STATE",
     0x1D: "NO_RESOURCES",
     0x20: "PROCESSOR_FEATURE_NOT_SUPPORTED",
     0x41: "INVALID_LP_INDEX",
@@ -116,8 +117,10 @@ STATUSES = {
 MESSAGES = {
     0x80000000: "UNMAPPED_GPA",
     0x80000001: "GPA_INTERCEPT",
+    0x80000010: "TIMER_EXPIRED",
     0x80000021: "UNRECOVERABLE_EXCEPTION",
     0x8000003F: "OPAQUE_INTERCEPT",
+    0x80000061: "SYNIC_SINT_INTERCEPT",
     0x80000100: "SCHEDULER_VP_SIGNAL_BITSET",
     0x80000101: "SCHEDULER_VP_SIGNAL_PAIR",
     0x80010000: "X64_IO_PORT_INTERCEPT",
@@ -149,6 +152,7 @@ class Event(IntEnum):
     POWER_OFF = 12
     STATE_TYPE = 13
     INTERCEPT_TYPE = 14
+    DOORBELL = 15
 
 
 MAP_FLAGS = {
@@ -183,6 +187,8 @@ HYPERCALL_WORDS: dict[int, tuple[str, ...]] = {
     0x004F: ("partition", "vp"),
     0x0050: ("partition", "vp", "first", "last"),
     0x0051: ("partition", "vp", "first", "last", "value", "value_high"),
+    0x0058: ("partition", "port"),
+    0x005B: ("partition", "connection"),
     0x006C: ("type", "object", "index_area"),
     0x006D: ("type", "object", "index_area"),
     0x006F: ("property",),
@@ -191,6 +197,8 @@ HYPERCALL_WORDS: dict[int, tuple[str, ...]] = {
     0x007C: ("partition", "device", "vector", "trigger", "flags", "vp"),
     0x0084: ("state",),
     0x0087: ("event",),
+    0x0095: ("partition", "port", "from", "type", "sint", "vp"),
+    0x0096: ("partition", "connection", "to", "port", "type", "gpa", "value", "flags"),
     0x00C2: ("partition", "vp", "flags", "state", "event"),
     0x00C9: ("partition", "gfn", "flags"),
     0x00E1: ("partition", "vp", "type"),
@@ -214,6 +222,7 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.POWER_OFF: ("slp_typ",),
     Event.STATE_TYPE: ("type", "partition", "vp"),
     Event.INTERCEPT_TYPE: ("type", "access", "parameter"),
+    Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
 }
 """What the words of an event record are."""
 

@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from jinja2 import nodes
@@ -27,7 +27,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from lab import paths
 from lab.model.errors import BadInput
-from lab.model.machine import Device, EduDevice, IvshmemDevice, MachineSpec
+from lab.model.machine import Device, EduDevice, IvshmemDevice, LinuxChild, MachineSpec
 
 SUFFIX = ".toml.j2"
 MAX_CPUS = 8
@@ -57,8 +57,15 @@ _MACHINE_KEYS: dict[str, Any] = {
     "kernel_args": list,
     "hypervisor_args": list,
     "child": str,
+    "linux_child": dict,
+    "iommu": str,
     "device": list,
 }
+_LINUX_CHILD_KEYS: dict[str, Any] = {"cpus": int, "memory": _SIZE, "devices": list, "kernel_args": list}
+MAX_CHILD_CPUS = 8
+MIN_CHILD_MEMORY = 96 << 20
+ROOT_NEEDS = 384 << 20
+"""What is left of the machine's memory for the root when its child has touched all of its own."""
 _REQUIRED = ("name", "cpus", "memory")
 _DEVICE_KEYS: dict[str, dict[str, Any]] = {
     "ivshmem-plain": {"kind": str, "id": str, "slot": int, "size": _SIZE},
@@ -341,18 +348,51 @@ class _Loader:
         hypervisor = self.choice(data, "hypervisor", ("stand-in", "none"))
         if hypervisor == "none" and data.get("hypervisor_args"):
             raise self.bad('hypervisor_args need hypervisor = "stand-in"', "hypervisor_args")
-        self.choice(data, "child", ("payload",))
+        devices = self.devices(data.get("device", []))
+        iommu = self.choice(data, "iommu", ("none", "intel"))
         return MachineSpec(
             name=data["name"],
             cpus=cpus,
             memory=memory,
-            devices=self.devices(data.get("device", [])),
+            devices=devices,
             hypervisor="none" if hypervisor == "none" else "stand-in",
             tcg_thread=self.tcg_thread(data, cpus, hypervisor),
             kernel_args=self.words(data, "kernel_args"),
             hypervisor_args=self.words(data, "hypervisor_args"),
             cpu_model=data.get("cpu_model", "EPYC"),
+            child=self.child(data, memory, devices),
+            iommu="intel" if iommu == "intel" else "none",
         )
+
+    def child(
+        self, data: Mapping[str, Any], memory: int, devices: tuple[Device, ...]
+    ) -> Literal["payload"] | LinuxChild:
+        kind, table = self.choice(data, "child", ("payload", "linux")), data.get("linux_child")
+        if kind == "payload":
+            if table is not None:
+                raise self.bad('[linux_child] needs child = "linux"', "linux_child")
+            return "payload"
+        if table is None:
+            raise self.bad('child = "linux" needs a table [linux_child]', "child")
+        self.keys(table, _LINUX_CHILD_KEYS, 0, "[linux_child]")
+        for key in ("cpus", "memory"):
+            if key not in table:
+                raise self.bad(f"[linux_child] does not set {key}", "linux_child")
+        if not 1 <= table["cpus"] <= MAX_CHILD_CPUS:
+            raise self.bad(
+                f"cpus of the child = {table['cpus']} is not between 1 and {MAX_CHILD_CPUS}", "cpus", 1
+            )
+        if data.get("hypervisor", "stand-in") != "stand-in":
+            raise self.bad('child = "linux" needs hypervisor = "stand-in"', "child")
+        size = self.size(table, "memory", MIN_CHILD_MEMORY, MAX_MEMORY, 1)
+        if size % (1 << 20) or size + ROOT_NEEDS > memory:
+            what = f"memory of the child = {table['memory']!r}"
+            raise self.bad(f"{what}: whole MiB, and {_human(ROOT_NEEDS)} less than the root's", "memory", 1)
+        known = {device.id for device in devices}
+        for ident in (wanted := self.words(table, "devices")):
+            if ident not in known:
+                raise self.bad(f"the child cannot get {ident!r}: no such device", "devices")
+        return LinuxChild(table["cpus"], size, wanted, self.words(table, "kernel_args"))
 
     def tcg_thread(self, data: Mapping[str, Any], cpus: int, hypervisor: str) -> Any:
         if data.get("tcg_thread") == "multi":

@@ -41,7 +41,7 @@ def build_initramfs(vmm: Path, cache: Cache) -> Path:
 
     LabUnavailable when busybox-static or dropbear are not installed on the host.
     """
-    busybox = _static_busybox()
+    busybox = static_busybox()
     dropbear = _find("dropbear", "dropbear-bin")
     libraries = _libraries(dropbear)
     key = digest(
@@ -120,7 +120,8 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         raise LabUnavailable(f"{command[0]} does not run: {e}", where=" ".join(command)) from e
 
 
-def _static_busybox() -> Path:
+def static_busybox() -> Path:
+    """Busybox of the host; LabUnavailable unless it is there and static."""
     busybox = _find("busybox", "busybox-static")
     if _run(["ldd", str(busybox)]).returncode == 0:
         raise LabUnavailable(

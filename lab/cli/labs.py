@@ -14,12 +14,15 @@ from lab.machine import state
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.machine.terminal import attach_terminal
 from lab.model.errors import BadInput, ExitCode
+from lab.model.machine import LinuxChild
 from lab.printable import printable
 from lab.progress import TextProgress
 from lab.templates import load_machine
 from lab.validate.bringup import BootRequest, Lab
+from lab.validate.child_files import KNOWN_CHILD, write_ssh_config
 from lab.validate.child_service import start_child
 from lab.validate.kernels import prepare
+from lab.validate.linux_child import attach_linux_child, start_linux_child
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +51,9 @@ def add_verbs(verbs: Any) -> None:
 
     console = verbs.add_parser("console", help="the root's serial console; leave with Ctrl-]")
     add_name(console)
+    console.add_argument(
+        "--child", action="store_true", help="print what the Linux child said on its own console"
+    )
     console.add_argument("--log", action="store_true", help="print what it said so far and end")
     console.set_defaults(run=run_console)
 
@@ -79,7 +85,14 @@ def run_up(args: argparse.Namespace) -> int:
         )
         lab = Lab.boot(request, progress)
     try:
-        windows = start_child(lab) if spec.hypervisor == "stand-in" else []
+        linux = isinstance(spec.child, LinuxChild)
+        windows = [] if linux or spec.hypervisor != "stand-in" else start_child(lab)
+        child_seconds = 0.0
+        if linux:
+            with progress.phase("child"):
+                child, child_seconds = start_linux_child(lab)
+                child.close()
+        config = write_ssh_config(lab.machine.lab.path, lab.machine.ssh_port, child=linux)
         info = {
             "name": lab.name,
             "kernel": lab.release,
@@ -87,6 +100,8 @@ def run_up(args: argparse.Namespace) -> int:
             "seconds": round(lab.boot_seconds, 2),
             "folder": str(lab.machine.lab.path),
             "windows": windows,
+            "ssh_config": str(config),
+            "child_seconds": round(child_seconds, 2),
         }
         lab.keep()
     except BaseException:
@@ -99,6 +114,10 @@ def run_up(args: argparse.Namespace) -> int:
     for w in windows:
         where = f"GPA {w['gpa']:#x}" if w["gpa"] is not None else f"not mapped: {w['error']}"
         print(f"  {w['device']} {w['bdf']} BAR{w['bar']} ({w['pages']} pages) in the child: {where}")
+    if linux:
+        print(f"  Linux child: {child_seconds:.1f} s to SSH; hvlab ssh --name {lab.name} child")
+        print(f"  any client: ssh -F {config} child")
+        return ExitCode.PASS
     print(
         f"  hvlab ssh --name {lab.name} | hvlab mmio read --name {lab.name} 0x0 | hvlab ledger | hvlab down"
     )
@@ -114,37 +133,32 @@ def _pair(text: str) -> tuple[str, str]:
 
 def run_ssh(args: argparse.Namespace) -> int:
     """Hand the terminal to ssh."""
-    if args.where == "child":
+    lab = state.find(args.name)
+    child = (lab.path / KNOWN_CHILD).exists()
+    if args.where == "child" and not child:
         raise BadInput(
             "the child of this machine is the payload: it has no shell",
             where="hvlab ssh child",
-            hint="drive its memory with hvlab mmio read|write",
+            hint="drive its memory with hvlab mmio read|write, or boot --machine mshv-root-linux-child",
         )
-    lab = state.find(args.name)
-    port = lab.record.ssh_port
-    known = lab.path / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{port} {(lab.path / 'known_host').read_text()}")
-    argv = ["ssh", "-F", "none", "-i", str(lab.path / "id_ed25519"), "-p", str(port)]
-    argv += ["-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=/dev/null"]
-    argv += [
-        "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "LogLevel=ERROR",
-        "-o",
-        "ConnectTimeout=10",
-    ]
     if not lab.qemu_alive():
         raise BadInput(
             f"the machine of lab {lab.name!r} does not run any more", hint=f"hvlab down --name {lab.name}"
         )
-    return subprocess.run([*argv, "root@127.0.0.1", *args.after], check=False).returncode
+    config = write_ssh_config(lab.path, lab.record.ssh_port, child=child)
+    return subprocess.run(["ssh", "-F", str(config), args.where, *args.after], check=False).returncode
 
 
 def run_console(args: argparse.Namespace) -> int:
     """Show or attach the serial console."""
+    if args.child:
+        running = Lab.attach(args.name)
+        try:
+            text = attach_linux_child(running, connect=False).console()
+        finally:
+            running.leave()
+        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+        return ExitCode.PASS
     lab = state.find(args.name)
     log = lab.path / "console.log"
     if args.log or not sys.stdin.isatty():

@@ -13,6 +13,7 @@ from lab.cli.labs import _pair
 from lab.machine.argv import Boot, MachineFiles, NetPorts, build_argv, shell_quoted
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.model.errors import ExitCode
+from lab.model.machine import LinuxChild
 from lab.templates import available, find, load_machine, render
 
 
@@ -48,6 +49,7 @@ def run_show(args: argparse.Namespace) -> int:
         qmp_socket=folder / "qmp.sock",
         reset_log=folder / "reset.log",
         devices={d.id: folder / f"{d.id}.mem" for d in spec.devices},
+        disks=(Path("tools.ext4"), Path("child.ext4")) if isinstance(spec.child, LinuxChild) else (),
     )
     argv = build_argv(spec, qemu, files, NetPorts(), accel, Boot(wait=False))
     if args.json:

@@ -18,6 +18,8 @@ from lab.model.machine import EduDevice, IvshmemDevice, MachineSpec
 
 NIC_SLOT = 2
 SSH_PORT = 22
+FIRST_DISK_SLOT = 0x1A
+"""Disks lie behind the devices of templates, so that these keep their addresses."""
 DEBUG_EXIT_PORT = 0xF4
 """The stand-in writes here when it panics; QEMU's isa-debug-exit then ends with an odd exit status."""
 
@@ -79,6 +81,8 @@ class MachineFiles:
     qmp_socket: Path
     reset_log: Path
     devices: dict[str, Path] = field(default_factory=dict)
+    disks: tuple[Path, ...] = ()
+    """Read-only disk images, in the order of the root's /dev/vda, vdb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,11 @@ def build_argv(
     argv += _channels(files, boot.wait)
     argv += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=0x4"]
     argv += _network(net)
+    if spec.iommu == "intel":
+        # Interrupts are the stand-in's business: the root asks it for them and does not remap any.
+        argv += ["-device", "intel-iommu,intremap=off"]
+    for nth, image in enumerate(files.disks):
+        argv += _disk(nth, image)
     for device in spec.devices:
         argv += _device(device, files)
     argv += _kernel(spec, files, accel, boot.kernel_args)
@@ -203,6 +212,15 @@ def _network(net: NetPorts) -> list[str]:
         # romfile= : no network boot, and no need for the package that holds the ROM.
         "-device",
         f"virtio-net-pci,netdev=net,addr={NIC_SLOT:#x},romfile=",
+    ]
+
+
+def _disk(nth: int, image: Path) -> list[str]:
+    return [
+        "-drive",
+        f"if=none,id=disk{nth},format=raw,readonly=on,file={escape(image)}",
+        "-device",
+        f"virtio-blk-pci,drive=disk{nth},addr={FIRST_DISK_SLOT + nth:#x}",
     ]
 
 

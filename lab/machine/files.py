@@ -16,16 +16,20 @@ from lab.model.machine import IvshmemDevice, MachineSpec
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """What boots: a kernel, its initramfs and, unless the machine has none, the stand-in's ELF32 image."""
+    """What boots: a kernel, its initramfs and, unless the machine has none, the stand-in's ELF32 image.
+
+    ``disks`` are read-only images for the root.
+    """
 
     kernel: Path
     initramfs: Path
     standin: Path | None
+    disks: tuple[Path, ...] = ()
 
 
 def prepare_files(spec: MachineSpec, boot: BootFiles, lab: Lab, nonce: int | None = None) -> MachineFiles:
     """Make the files and folders that a machine needs in its lab. Raises LabUnavailable, BadInput."""
-    for path in (boot.kernel, boot.initramfs, boot.standin):
+    for path in (boot.kernel, boot.initramfs, boot.standin, *boot.disks):
         if path is not None and not path.is_file():
             raise BadInput("no such file", where=str(path))
     run_dir = lab.make_run_dir()
@@ -43,6 +47,7 @@ def prepare_files(spec: MachineSpec, boot: BootFiles, lab: Lab, nonce: int | Non
         kernel=_without_blanks(boot.kernel, run_dir),
         initramfs=_without_blanks(boot.initramfs, run_dir),
         standin=boot.standin,
+        disks=boot.disks,
     )
 
 

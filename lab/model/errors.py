@@ -78,7 +78,8 @@ class GuestDied(LabError):
     """The guest ended or stopped making progress while something waited for it.
 
     ``kind`` is one of ``qemu-exit``, ``panic``, ``hypervisor-panic``, ``triple-fault``,
-    ``tripwire``, ``boot-hang``, ``driver-hang``, ``ssh``; ``phase`` the phase it happened in.
+    ``tripwire``, ``boot-hang``, ``driver-hang``, ``ssh``, ``child-exit`` (the QEMU of a Linux child);
+    ``phase`` the phase it happened in.
     """
 
     exit_code = ExitCode.FAIL

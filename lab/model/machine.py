@@ -40,6 +40,20 @@ Device = IvshmemDevice | EduDevice
 
 
 @dataclass(frozen=True, slots=True)
+class LinuxChild:
+    """A child that QEMU in the root runs (``-accel mshv``): a Linux with disks, network and SSH.
+
+    ``memory`` in bytes; ``devices`` are ids of the machine's devices that the child gets by vfio-pci;
+    ``kernel_args`` are added to those that it always has.
+    """
+
+    cpus: int
+    memory: int
+    devices: tuple[str, ...] = ()
+    kernel_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """One rendered machine template. ``memory`` in bytes; ``cpus`` are the root's CPUs."""
 
@@ -52,4 +66,5 @@ class MachineSpec:
     kernel_args: tuple[str, ...] = ()
     hypervisor_args: tuple[str, ...] = ()
     cpu_model: str = "EPYC"
-    child: Literal["payload"] = "payload"
+    child: Literal["payload"] | LinuxChild = "payload"
+    iommu: Literal["none", "intel"] = "none"

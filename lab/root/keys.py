@@ -63,6 +63,12 @@ def make_keys() -> RunKeys:
     )
 
 
+def make_host_key() -> tuple[bytes, str]:
+    """A host key for another machine of the run: in dropbear's form, and its public line."""
+    host = Ed25519PrivateKey.generate()
+    return _dropbear(host), _public_line(host)
+
+
 def _public(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 

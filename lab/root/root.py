@@ -54,10 +54,27 @@ class Root:
 
     ``watch`` is polled during every wait, at least each quarter of a second, and ends it by raising
     GuestDied. ``host_key`` (``ssh-ed25519 BASE64``) guards against another machine on the port.
+    With ``through`` the connection goes through that root: so a Linux child is reached.
     """
 
-    def __init__(self, host: str, port: int, key_path: Path, watch: Watch, *, host_key: str = "") -> None:
-        self._transport = Transport(host, port, key_path, watch, host_key)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        key_path: Path,
+        watch: Watch,
+        *,
+        host_key: str = "",
+        through: Root | None = None,
+    ) -> None:
+        dial = None
+        if through is not None:
+            outer = through._transport
+
+            def dial(left: float) -> paramiko.Channel:
+                return outer.tunnel(host, port, left)
+
+        self._transport: Transport = Transport(host, port, key_path, watch, host_key, dial)
         self._kmsg: Session | None = None
 
     @property

@@ -70,6 +70,10 @@ class Session:
             self._take(data)
         return self._lines.popleft()
 
+    def ended(self) -> bool:
+        """Whether the command has ended, as far as the root has told us. Does not wait."""
+        return bool(self._channel.closed or self._channel.exit_status_ready())
+
     def close(self, patience: float = 2.0) -> None:
         """End the command's input and give it ``patience`` seconds to end; then leave it alone."""
         try:

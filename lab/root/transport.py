@@ -31,6 +31,7 @@ _WINDOW = 4 << 20
 _LOG = "hvlab.ssh"
 
 T = TypeVar("T")
+Dial = Callable[[float], paramiko.Channel]
 TRANSPORT_ERRORS = (paramiko.SSHException, EOFError, OSError)
 
 logging.getLogger(_LOG).addHandler(logging.NullHandler())
@@ -54,10 +55,14 @@ class NoWatch:
 class Transport:
     """One SSH connection to ``host:port`` as root with the key in ``key_path``.
 
-    ``host_key`` is the expected host key (``ssh-ed25519 BASE64``); empty accepts any.
+    ``host_key`` is the expected host key (``ssh-ed25519 BASE64``); empty accepts any. ``dial`` opens
+    the connection (within so many seconds) where a plain TCP connection would not reach it.
     """
 
-    def __init__(self, host: str, port: int, key_path: Path, watch: Watch, host_key: str = "") -> None:
+    def __init__(
+        self, host: str, port: int, key_path: Path, watch: Watch, host_key: str = "", dial: Dial | None = None
+    ) -> None:
+        self._dial = dial
         self.host = host
         self.port = port
         self.watch = watch
@@ -104,9 +109,13 @@ class Transport:
         ) from last
 
     def _attempt(self, key: paramiko.PKey, left: float, phase: str) -> paramiko.Transport:
-        sock = socket.create_connection((self.host, self.port), timeout=min(left, _BANNER_SECONDS))
-        # Without this a channel that opens right after another has closed waits 40 ms for the ACK of that.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock: socket.socket | paramiko.Channel
+        if self._dial is not None:
+            sock = self._dial(min(left, _BANNER_SECONDS))
+        else:
+            sock = socket.create_connection((self.host, self.port), timeout=min(left, _BANNER_SECONDS))
+            # Without this a channel that opens right after another has closed waits 40 ms for its ACK.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ssh = paramiko.Transport(sock, default_window_size=_WINDOW)
         try:
             ssh.set_log_channel(_LOG)
@@ -152,6 +161,22 @@ class Transport:
             return channel
 
         return self.waiting(open_and_run, budget, phase)
+
+    def tunnel(self, host: str, port: int, budget: float) -> paramiko.Channel:
+        """A TCP connection that the root makes for us. Raises TRANSPORT_ERRORS, GuestDied."""
+
+        def connect() -> paramiko.Channel | BaseException:
+            if self._ssh is None:
+                return paramiko.SSHException("not connected")
+            try:
+                return self._ssh.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=budget)
+            except TRANSPORT_ERRORS as e:
+                return e  # the root is well, only what is behind it does not answer
+
+        found = self.waiting(connect, budget + _RETRY + POLL, f"connecting to {host} through the root")
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     def waiting(self, call: Callable[[], T], budget: float, phase: str) -> T:
         """Result of ``call``, run in a thread while this one looks at the watch.

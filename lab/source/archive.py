@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -168,22 +169,7 @@ class Archive:
         return [s for s in SUITES if s in wanted] or list(SUITES)
 
     def _configure(self, suites: list[str]) -> None:
-        keyring = next((k for k in _KEYRINGS if k.is_file()), None)
-        if keyring is None:
-            raise LabUnavailable("Debian's archive keyring is missing", hint="install debian-archive-keyring")
-        for part in ("etc", "lists/partial", "archives/partial", "state"):
-            (self._dir / part).mkdir(parents=True, exist_ok=True)
-        (self._dir / "state" / "status").touch()
-        stanza = {
-            "Types": "deb",
-            "URIs": host_mirror(),
-            "Suites": " ".join(suites),
-            "Components": "main",
-            "Signed-By": str(keyring),
-        }
-        text = "".join(f"{key}: {value}\n" for key, value in stanza.items())
-        (self._dir / "etc" / "debian.sources").write_text(text)
-        (self._dir / "apt.conf").write_text(apt_configuration(self._dir, _host_acquire_settings()))
+        configure_apt_root(self._dir, suites)
 
     def _apt(self, *argv: str, what: str, timeout: float, cwd: Path | None = None) -> str:
         env = tool_env({"APT_CONFIG": str(self._dir / "apt.conf")})
@@ -196,6 +182,29 @@ class Archive:
 
     def _query(self, *argv: str) -> str:
         return self._apt(*argv, what="reading the package index", timeout=_QUERY_BUDGET)
+
+
+def configure_apt_root(root: Path, suites: Sequence[str]) -> None:
+    """Make ``root`` a private apt root that knows ``suites`` of the machine's Debian mirror.
+
+    LabUnavailable without a keyring or a mirror.
+    """
+    keyring = next((k for k in _KEYRINGS if k.is_file()), None)
+    if keyring is None:
+        raise LabUnavailable("Debian's archive keyring is missing", hint="install debian-archive-keyring")
+    for part in ("etc", "lists/partial", "archives/partial", "state"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    (root / "state" / "status").touch()
+    stanza = {
+        "Types": "deb",
+        "URIs": host_mirror(),
+        "Suites": " ".join(suites),
+        "Components": "main",
+        "Signed-By": str(keyring),
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in stanza.items())
+    (root / "etc" / "debian.sources").write_text(text)
+    (root / "apt.conf").write_text(apt_configuration(root, _host_acquire_settings()))
 
 
 def apt_configuration(root: Path, acquire: str) -> str:

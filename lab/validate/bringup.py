@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.build import kernel as kernel_build
+from lab.build.childtree import build_child_image
 from lab.build.rootfs import build_initramfs, overlay_cpio
 from lab.build.standin import StandIn, build_standin
+from lab.build.toolstree import build_tools_image
 from lab.build.vmm import build_vmm
 from lab.cache import Cache
 from lab.hypervisor.view import HypervisorView
@@ -30,11 +32,12 @@ from lab.machine.symbols import SymbolTable
 from lab.machine.watch import Watch
 from lab.model.errors import BadInput, GuestDied, LabError
 from lab.model.kernel import KernelImage
-from lab.model.machine import Device, IvshmemDevice, MachineSpec
-from lab.progress import Progress
+from lab.model.machine import Device, IvshmemDevice, LinuxChild, MachineSpec
+from lab.progress import NullProgress, Progress
 from lab.root.keys import make_keys
 from lab.root.root import Root
 from lab.templates import load_machine
+from lab.validate.child_files import child_overlay
 from lab.validate.exchange import image_from_json, image_to_json
 from lab.validate.kernel_log import KernelLog
 from lab.validate.kernels import open_cache
@@ -97,14 +100,20 @@ class Images:
     initramfs: Path
     qemu: QemuInfo
     accel: Accel
+    disks: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, request: BootRequest, cache: Cache) -> Images:
+    def of(cls, request: BootRequest, cache: Cache, progress: Progress | None = None) -> Images:
         """Phase image: built unless cached. Raises LabUnavailable."""
         standin = build_standin(cache) if request.machine.hypervisor == "stand-in" else None
         qemu = find_qemu(request.qemu)
         accel = choose_accel(request.machine, qemu)
-        return cls(standin, build_initramfs(build_vmm(cache), cache), qemu, accel)
+        vmm = build_vmm(cache)
+        disks: tuple[Path, ...] = ()
+        if isinstance(request.machine.child, LinuxChild):
+            progress = progress or NullProgress()
+            disks = (build_tools_image(cache, progress), build_child_image(vmm, cache, progress))
+        return cls(standin, build_initramfs(vmm, cache), qemu, accel, disks)
 
 
 class Lab:
@@ -141,12 +150,14 @@ class Lab:
 
         Without ``modules`` the kernel's modules are left out: :meth:`load_modules` brings them later.
         """
-        images = Images.of(request, cache or open_cache())
+        images = Images.of(request, cache or open_cache(), progress)
 
         def fill(folder: state.Lab) -> Path:
             keys = make_keys()
             keys.save(folder.path)
             more = _modules(request.kernel, request.kernel_args) if modules else {}
+            if isinstance(request.machine.child, LinuxChild):
+                more |= child_overlay(keys.public, request.kernel.bzimage, folder.path)
             ramdisk = folder.path / RAMDISK
             ramdisk.write_bytes(images.initramfs.read_bytes() + overlay_cpio(keys.overlay() | more))
             return ramdisk
@@ -180,7 +191,7 @@ class Lab:
             nonce = ivshmem.new_nonce()
             folder.update(info=_info(request, images.standin, nonce))
             elf = images.standin.elf if images.standin else None
-            machine = start(folder, BootFiles(request.kernel.bzimage, ramdisk, elf), nonce)
+            machine = start(folder, BootFiles(request.kernel.bzimage, ramdisk, elf, images.disks), nonce)
             undo.callback(machine.stop)
             lab = cls(machine, request.kernel, kernel_build.flavour(request.kernel.flavour).time_factor)
             lab.watch.wait(

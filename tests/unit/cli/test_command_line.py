@@ -11,6 +11,7 @@ import pytest
 
 from lab.cli import doctor, labs, look, validate
 from lab.cli import main as main_function
+from lab.machine import state as machines
 from lab.machine.proc import ProcessId
 from lab.model.errors import BadInput, GuestDied, LabError, LabUnavailable
 
@@ -117,8 +118,9 @@ def test_only_ssh_takes_a_command(capsys):
     assert "'uname'" in capsys.readouterr().err
 
 
-def test_ssh_child_points_to_mmio(state, capsys):
-    assert ends("ssh", "child", "--", "ls") == 2
+def test_ssh_into_a_payload_points_to_mmio(state, capsys):
+    machines.create("w", machine="mshv-root")
+    assert ends("ssh", "--name", "w", "child", "--", "ls") == 2
     assert "hvlab mmio" in capsys.readouterr().err
 
 

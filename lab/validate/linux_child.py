@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Start the Linux child of a booted lab, or join the one that runs."""
+
+from __future__ import annotations
+
+import time
+
+from lab.build.childtree import INIT
+from lab.child.linux import LinuxChild
+from lab.machine.child_argv import ROOT_ADDRESS, PassedDevice, build_child_argv
+from lab.model import machine
+from lab.model.errors import BadInput
+from lab.validate.bringup import Lab
+from lab.validate.child_files import KNOWN_CHILD
+
+DISK_BYTES = 256 << 20
+"""Size of the disk that the child may write to; it is sparse, in the root's memory."""
+
+
+def spec_of(lab: Lab) -> machine.LinuxChild:
+    """The child as the machine describes it. BadInput when the machine's child is no Linux."""
+    child = lab.machine.spec.child
+    if not isinstance(child, machine.LinuxChild):
+        raise BadInput(
+            "the child of this machine is the payload: it has no shell and no console",
+            where=lab.name,
+            hint="boot --machine mshv-root-linux-child, or drive the payload with hvlab mmio read|write",
+        )
+    return child
+
+
+def launch(lab: Lab) -> LinuxChild:
+    """Start QEMU in the root, passing the devices on; does not wait for the child's boot."""
+    spec = spec_of(lab)
+    passed = []
+    for ident in spec.devices:
+        device = next(d for d in lab.devices if d.id == ident)
+        lab.passthrough(device)
+        passed.append(PassedDevice(device.id, device.bdf))
+    child = _child(lab)
+    child.start(build_child_argv(spec, INIT, tuple(passed)), address=ROOT_ADDRESS, disk_bytes=DISK_BYTES)
+    return child
+
+
+def start_linux_child(lab: Lab) -> tuple[LinuxChild, float]:
+    """Start the child and wait for its SSH login; also the seconds that took. GuestDied when it fails."""
+    started = time.monotonic()
+    child = launch(lab)
+    try:
+        child.wait_ready(factor=lab.factor)
+        child.connect()
+    except BaseException:
+        child.close()
+        raise
+    return child, time.monotonic() - started
+
+
+def attach_linux_child(lab: Lab, *, connect: bool = True) -> LinuxChild:
+    """The child that runs in a lab that is up."""
+    spec_of(lab)
+    child = _child(lab)
+    child.attach()
+    if connect:
+        child.connect()
+    return child
+
+
+def _child(lab: Lab) -> LinuxChild:
+    folder = lab.machine.lab.path
+    return LinuxChild(lab.root, folder / "id_ed25519", host_key=(folder / KNOWN_CHILD).read_text().strip())

@@ -88,7 +88,8 @@ static bool storable(u32 name)
 {
 	u32 class = name >> REG_CLASS_SHIFT;
 
-	return class >= REG_TSC >> REG_CLASS_SHIFT && class <= REG_STIMER0_CONFIG >> REG_CLASS_SHIFT;
+	return class >= REG_TSC >> REG_CLASS_SHIFT && class <= REG_STIMER0_CONFIG >> REG_CLASS_SHIFT &&
+	       vp_register_modelled(name);
 }
 
 bool vp_register_modelled(u32 name)
@@ -98,7 +99,7 @@ bool vp_register_modelled(u32 name)
 		{ REG_PENDING_INTERRUPTION, REG_DELIVERABILITY }, { REG_RAX, REG_RFLAGS }, { REG_XMM0, REG_XMM_CONTROL },
 		{ REG_CR0, REG_XFEM }, { REG_DR0, REG_DR7 }, { REG_ES, REG_TR }, { REG_IDTR, REG_GDTR },
 		{ REG_TSC, REG_SFMASK }, { REG_MTRR_FIRST, REG_TSC_AUX }, { REG_VP_RUNTIME, REG_VP_RUNTIME },
-		{ REG_GUEST_OS_ID, REG_VP_INDEX }, { REG_VP_ASSIST_PAGE, REG_ROOT_SIGNAL_COUNT },
+		{ REG_HYPERCALL, REG_VP_INDEX }, { REG_VP_ASSIST_PAGE, REG_ROOT_SIGNAL_COUNT },
 		{ REG_REFERENCE_TSC, REG_REFERENCE_TSC }, { REG_SINT0, REG_SIRBP },
 		{ REG_STIMER0_CONFIG, REG_STIMER3_COUNT },
 	};

@@ -5,8 +5,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from lab.validate.kernels import Selectors
+
+
+def add_source(parser: Any) -> None:
+    """Which source: ``--base`` or ``--tree``. ``parser`` may be a group of arguments."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--base",
+        metavar="SPEC",
+        help="debian (newest that fits), debian:7.2, FILE.tar.*, lock:FILE; default: debian",
+    )
+    source.add_argument("--tree", metavar="DIR[@REV]", help="a git tree, as it lies there or at REV")
 
 
 def add_kernel_selectors(parser: argparse.ArgumentParser, *, series_option: bool = True) -> None:
@@ -20,13 +32,7 @@ def add_kernel_selectors(parser: argparse.ArgumentParser, *, series_option: bool
             "--flavour", metavar="F", default="plain", help="kernel flavour (default: %(default)s)"
         )
         group.add_argument("--kernel", metavar="IMAGE", type=Path, help="boot this bzImage as it is")
-    source = group.add_mutually_exclusive_group()
-    source.add_argument(
-        "--base",
-        metavar="SPEC",
-        help="debian (newest that fits), debian:7.2, FILE.tar.*, lock:FILE; default: debian",
-    )
-    source.add_argument("--tree", metavar="DIR[@REV]", help="a git tree, as it lies there or at REV")
+    add_source(group)
     group.add_argument(
         "--qemu", metavar="PATH", help="qemu-system-x86_64, or the root of an unpacked QEMU package"
     )

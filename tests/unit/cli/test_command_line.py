@@ -31,7 +31,7 @@ def ends(*argv):
         return e.code
 
 
-VERBS = ("validate", "up", "ssh", "console", "down", "ledger", "slat", "mmio", "machine", "doctor")
+VERBS = ("validate", "up", "ssh", "console", "down", "ledger", "slat", "mmio", "machine", "surface", "doctor")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -20,6 +20,7 @@ LEVEL = {
     "series": 4,
     "source": 4,
     "templates": 4,
+    "surface": 4,
     "machine": 5,
     "build": 5,
     "judge": 6,

@@ -27,7 +27,16 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from lab import paths
 from lab.model.errors import BadInput
-from lab.model.machine import Device, EduDevice, IvshmemDevice, LinuxChild, MachineSpec
+from lab.model.machine import (
+    Device,
+    EduDevice,
+    IvshmemDevice,
+    LinuxChild,
+    MachineSpec,
+    PciDevice,
+    SshAccess,
+    UserImages,
+)
 
 SUFFIX = ".toml.j2"
 MAX_CPUS = 8
@@ -67,10 +76,35 @@ MIN_CHILD_MEMORY = 96 << 20
 ROOT_NEEDS = 384 << 20
 """What is left of the machine's memory for the root when its child has touched all of its own."""
 _REQUIRED = ("name", "cpus", "memory")
+_HYPERVISORS = ("stand-in", "none", "kvm", "external", "hyperv")
+_ALWAYS: dict[str, Any] = {"name": str, "hypervisor": str, "device": list}
+_EXTERNAL_KEYS: dict[str, Any] = {
+    **_ALWAYS,
+    "host": str,
+    "port": int,
+    "user": str,
+    "key": str,
+    "known_hosts": str,
+}
+_HYPERV_KEYS: dict[str, Any] = {
+    **_ALWAYS,
+    "cpus": int,
+    "memory": _SIZE,
+    "disks": list,
+    "firmware": str,
+    "vars": str,
+    "cpu_vendor": str,
+    "ssh_port": int,
+}
 _DEVICE_KEYS: dict[str, dict[str, Any]] = {
     "ivshmem-plain": {"kind": str, "id": str, "slot": int, "size": _SIZE},
     "edu": {"kind": str, "id": str, "slot": int},
+    "pci": {"kind": str, "id": str, "bdf": str, "bar": int},
 }
+_EMULATED = ("ivshmem-plain", "edu")
+_BDF = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_LAST_BAR = 5
+_LAST_PORT = 65535
 
 _TEMPLATE_FAILS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, MemoryError)
 """What expressions and filters raise inside a template besides Jinja2's own errors."""
@@ -331,37 +365,111 @@ class _Loader:
         return tuple(items)
 
     def machine(self, data: Mapping[str, Any]) -> MachineSpec:
+        hypervisor = self.choice(data, "hypervisor", _HYPERVISORS) if "hypervisor" in data else "stand-in"
+        if hypervisor == "external":
+            return self.external(data)
+        if hypervisor == "hyperv":
+            return self.hyperv(data)
         self.keys(data, _MACHINE_KEYS, 0, "a machine")
-        for key in _REQUIRED:
-            if key not in data:
-                raise BadInput(f"the machine does not set {key!r}", where=str(self.rendered.path))
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", data["name"]):
-            raise self.bad(f"name = {data['name']!r}: use small letters, digits, '-', '_', '.'", "name")
-        cpus = data["cpus"]
-        if not 1 <= cpus <= MAX_CPUS:
-            raise self.bad(f"cpus = {cpus} is not between 1 and {MAX_CPUS}", "cpus")
-        memory = self.size(data, "memory", MIN_MEMORY, MAX_MEMORY)
-        if memory % (1 << 20):
-            raise self.bad("memory must be whole MiB", "memory")
+        self.required(data, _REQUIRED)
+        cpus, memory = self.size_of_machine(data)
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", data.get("cpu_model", "EPYC")):
             raise self.bad(f"cpu_model = {data['cpu_model']!r} is not a CPU model's name", "cpu_model")
-        hypervisor = self.choice(data, "hypervisor", ("stand-in", "none"))
-        if hypervisor == "none" and data.get("hypervisor_args"):
+        if hypervisor != "stand-in" and data.get("hypervisor_args"):
             raise self.bad('hypervisor_args need hypervisor = "stand-in"', "hypervisor_args")
-        devices = self.devices(data.get("device", []))
+        kind: Any = hypervisor
+        devices = self.devices(data.get("device", []), _EMULATED)
         iommu = self.choice(data, "iommu", ("none", "intel"))
         return MachineSpec(
-            name=data["name"],
+            name=self.name(data),
             cpus=cpus,
             memory=memory,
             devices=devices,
-            hypervisor="none" if hypervisor == "none" else "stand-in",
+            hypervisor=kind,
             tcg_thread=self.tcg_thread(data, cpus, hypervisor),
             kernel_args=self.words(data, "kernel_args"),
             hypervisor_args=self.words(data, "hypervisor_args"),
             cpu_model=data.get("cpu_model", "EPYC"),
             child=self.child(data, memory, devices),
             iommu="intel" if iommu == "intel" else "none",
+        )
+
+    def required(self, data: Mapping[str, Any], keys: Iterable[str]) -> None:
+        for key in keys:
+            if key not in data:
+                raise BadInput(f"the machine does not set {key!r}", where=str(self.rendered.path))
+
+    def given(self, data: Mapping[str, Any], key: str, what: str, example: str, parameter: str = "") -> None:
+        """A value that nobody but the user knows, so that the template's default for it is empty."""
+        if not data.get(key):
+            raise BadInput(
+                f"the {data.get('name', 'machine')} machine needs {what}",
+                where=self.rendered.place(key),
+                hint=f"give --param {parameter or key}={example}",
+            )
+
+    def name(self, data: Mapping[str, Any]) -> str:
+        name = str(data["name"])
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", name):
+            raise self.bad(f"name = {name!r}: use small letters, digits, '-', '_', '.'", "name")
+        return name
+
+    def size_of_machine(self, data: Mapping[str, Any]) -> tuple[int, int]:
+        cpus = int(data["cpus"])
+        if not 1 <= cpus <= MAX_CPUS:
+            raise self.bad(f"cpus = {cpus} is not between 1 and {MAX_CPUS}", "cpus")
+        memory = self.size(data, "memory", MIN_MEMORY, MAX_MEMORY)
+        if memory % (1 << 20):
+            raise self.bad("memory must be whole MiB", "memory")
+        return cpus, memory
+
+    def port(self, data: Mapping[str, Any], key: str) -> int:
+        if not 1 <= data[key] <= _LAST_PORT:
+            raise self.bad(f"{key} = {data[key]} is not between 1 and {_LAST_PORT}", key)
+        return int(data[key])
+
+    def external(self, data: Mapping[str, Any]) -> MachineSpec:
+        self.keys(data, _EXTERNAL_KEYS, 0, "an external machine")
+        self.required(data, [key for key in _EXTERNAL_KEYS if key != "device"])
+        self.given(data, "host", "the host to reach", "HOST")
+        for key in ("user", "key", "known_hosts"):
+            self.given(data, key, f"a value for {key}", "...")
+        if not re.fullmatch(r"[A-Za-z0-9_.:%-]+", data["host"]) or data["host"].startswith("-"):
+            raise self.bad(f"host = {data['host']!r} is not a host's name or address", "host")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", data["user"]):
+            raise self.bad(f"user = {data['user']!r} is not a user's name", "user")
+        return MachineSpec(
+            name=self.name(data),
+            cpus=0,
+            memory=0,
+            devices=self.devices(data.get("device", []), ("pci",)),
+            hypervisor="external",
+            ssh=SshAccess(
+                data["host"], self.port(data, "port"), data["user"], data["key"], data["known_hosts"]
+            ),
+        )
+
+    def hyperv(self, data: Mapping[str, Any]) -> MachineSpec:
+        self.keys(data, _HYPERV_KEYS, 0, "a hyperv machine")
+        self.required(data, [key for key in _HYPERV_KEYS if key != "device"])
+        self.given(data, "disks", "a disk with Microsoft's hypervisor on it", "DISK.qcow2", "disk")
+        self.given(data, "vars", "a copy of the firmware's variable store", "OVMF_VARS.fd")
+        self.given(data, "firmware", "a UEFI code image", "/usr/share/OVMF/OVMF_CODE_4M.fd")
+        cpus, memory = self.size_of_machine(data)
+        vendor: Any = self.choice(data, "cpu_vendor", ("amd", "intel"))
+        return MachineSpec(
+            name=self.name(data),
+            cpus=cpus,
+            memory=memory,
+            devices=self.devices(data.get("device", []), _EMULATED),
+            hypervisor="hyperv",
+            images=UserImages(
+                self.words(data, "disks"),
+                data["firmware"],
+                data["vars"],
+                vendor,
+                self.port(data, "ssh_port"),
+            ),
         )
 
     def child(
@@ -400,37 +508,45 @@ class _Loader:
                 raise self.bad(f"tcg_thread = 'multi' is refused: {_MULTI_REFUSED}", "tcg_thread")
             return "single"
         thread = self.choice(data, "tcg_thread", ("auto", "single", "parked"))
-        if thread == "parked" and hypervisor == "none":
+        if thread == "parked" and hypervisor != "stand-in":
             raise self.bad("tcg_thread = 'parked' needs the stand-in, which parks the CPU", "tcg_thread")
         return thread
 
-    def devices(self, tables: list[Any]) -> tuple[Device, ...]:
+    def devices(self, tables: list[Any], kinds: tuple[str, ...]) -> tuple[Device, ...]:
         found: list[Device] = []
         for nth, table in enumerate(tables):
             if not isinstance(table, dict):
                 raise self.bad("devices are written as [[device]] tables", "device")
-            device = self.device(table, nth)
+            device = self.device(table, nth, kinds)
             for other in found:
-                if other.slot == device.slot:
-                    what = f"slot {device.slot} of {device.id!r} is taken by {other.id!r}"
-                    raise self.bad(what, "slot", nth)
+                if _place_of(other) == _place_of(device):
+                    what = f"{_place_of(device)} of {device.id!r} is taken by {other.id!r}"
+                    raise self.bad(what, "bdf" if isinstance(device, PciDevice) else "slot", nth)
                 if other.id == device.id:
                     raise self.bad(f"two devices have the id {device.id!r}", "id", nth)
             found.append(device)
         return tuple(found)
 
-    def device(self, table: Mapping[str, Any], nth: int) -> Device:
+    def device(self, table: Mapping[str, Any], nth: int, kinds: tuple[str, ...]) -> Device:
         kind = str(table.get("kind", ""))
-        if kind not in _DEVICE_KEYS:
-            names = f"{', '.join(_DEVICE_KEYS)}{_suggest(kind, _DEVICE_KEYS)}"
+        if kind not in kinds:
+            names = f"{', '.join(kinds)}{_suggest(kind, kinds)}"
             raise self.bad(f"device kind {kind!r} is not one of {names}", "kind", nth)
         self.keys(table, _DEVICE_KEYS[kind], nth, f"a device of kind {kind}")
         for key in _DEVICE_KEYS[kind]:
             if key not in table:
                 raise self.bad(f"device {nth + 1} ({kind}) does not set {key!r}", "device", nth)
-        slot, ident = table["slot"], table["id"]
+        ident = table["id"]
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident):
             raise self.bad(f"id = {ident!r}: use letters, digits, '-', '_'", "id", nth)
+        if kind == "pci":
+            if not _BDF.fullmatch(table["bdf"]):
+                what = f"{table['bdf']!r} is not a PCI address in full, such as 0000:3b:00.0"
+                raise self.bad(what, "bdf", nth)
+            if not 0 <= table["bar"] <= _LAST_BAR:
+                raise self.bad(f"BAR {table['bar']} is not between 0 and {_LAST_BAR}", "bar", nth)
+            return PciDevice(ident, table["bdf"], table["bar"])
+        slot = table["slot"]
         if not FIRST_SLOT <= slot <= LAST_SLOT:
             raise self.bad(f"slot = {slot} is not between {FIRST_SLOT} and {LAST_SLOT}", "slot", nth)
         if kind == "edu":
@@ -439,6 +555,10 @@ class _Loader:
         if size & (size - 1):
             raise self.bad(f"size = {table['size']!r} is not a power of two (a BAR must be one)", "size", nth)
         return IvshmemDevice(ident, slot, size)
+
+
+def _place_of(device: Device) -> str:
+    return device.bdf if isinstance(device, PciDevice) else f"slot {device.slot}"
 
 
 def _human(size: int) -> str:

@@ -20,6 +20,8 @@ struct map *map_find(uint64_t id)
 	return id < MAX_MAPS && maps[id].used ? &maps[id] : NULL;
 }
 
+#define GUARD_PAGES		64ull
+
 struct source {
 	int fd;
 	bool close_fd;
@@ -74,8 +76,9 @@ static int map_source(const char *kind, struct words *words, struct reply *reply
 	if (word_number(words, reply, "first page", &first) || word_number(words, reply, "pages", &pages) ||
 	    word_text(words, reply, "mode", &mode))
 		return -1;
-	if (strcmp(mode, "ro") && strcmp(mode, "rw"))
-		return fail(reply, EINVAL, "mode is ro or rw, not %.20s", mode);
+	bool guard = strlen(mode) > 2 && !strcmp(mode + 2, "-guard");
+	if ((strncmp(mode, "ro", 2) && strncmp(mode, "rw", 2)) || (mode[2] && !guard))
+		return fail(reply, EINVAL, "mode is ro or rw, or that with -guard, not %.20s", mode);
 	uint64_t have = source->size / ABI_PAGE;
 	if (!pages && source->size != UINT64_MAX && first < have)
 		pages = have - first;
@@ -86,17 +89,28 @@ static int map_source(const char *kind, struct words *words, struct reply *reply
 		;
 	if (id == MAX_MAPS)
 		return fail(reply, ENOSPC, "%d mappings exist already", MAX_MAPS);
-	void *base = mmap(NULL, pages * ABI_PAGE, PROT_READ | (mode[1] == 'w' ? PROT_WRITE : 0), source->flags,
-			  source->fd, (off_t)(source->offset + first * ABI_PAGE));
+	int flags = source->flags;
+	void *room = NULL;
+	if (guard) {
+		room = mmap(NULL, (pages + GUARD_PAGES) * ABI_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (room == MAP_FAILED)
+			return fail(reply, errno, "room for %lu pages and a guard", pages);
+		flags |= MAP_FIXED;
+	}
+	void *base = mmap(room, pages * ABI_PAGE, PROT_READ | (mode[1] == 'w' ? PROT_WRITE : 0), flags, source->fd,
+			  (off_t)(source->offset + first * ABI_PAGE));
 	if (base == MAP_FAILED)
-		return fail(reply, errno, "mmap of %lu pages (%s)", pages, kind);
+		return fail(reply, errno, "mmap of %lu pages (%s)", pages, kind);	/* the guard may stay */
 	maps[id] = (struct map){ .used = true, .base = base, .pages = pages };
 	snprintf(maps[id].kind, sizeof maps[id].kind, "%s", kind);
 	fprintf(reply->out, " %lu %lu %#lx", id, pages, (uintptr_t)base);
 	return 0;
 }
 
-/* map vfio BDF BAR | devmem PHYS | file PATH | anon, then FIRST PAGES ro|rw -> ID PAGES HOST */
+/*
+ * map vfio BDF BAR | devmem PHYS | file PATH | anon, then FIRST PAGES ro|rw[-guard] -> ID PAGES HOST
+ * With a guard nothing else of ours comes to lie behind the mapping, where a region that is too long ends.
+ */
 int map_verb(struct words *words, struct reply *reply)
 {
 	struct source source;

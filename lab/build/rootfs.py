@@ -20,8 +20,8 @@ from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
 
 INITRAMFS = "initramfs.cpio"
-VMM_PATH = "/sbin/mshv-vmm"
-"""Where the VMM lies in the root."""
+VMM_FOLDER = "/sbin"
+"""Where the VMM lies in the root, under the name of its file."""
 
 _FORMAT = "1"
 _TOOL_SECONDS = 30.0
@@ -37,7 +37,7 @@ _ETC = {
 
 
 def build_initramfs(vmm: Path, cache: Cache) -> Path:
-    """The uncompressed initramfs with the binary ``vmm`` at ``VMM_PATH``; made unless cached.
+    """The uncompressed initramfs with the binary ``vmm`` in ``VMM_FOLDER``; made unless cached.
 
     LabUnavailable when busybox-static or dropbear are not installed on the host.
     """
@@ -48,6 +48,7 @@ def build_initramfs(vmm: Path, cache: Cache) -> Path:
         _FORMAT,
         tree_digest(images_dir() / "rootfs"),
         vmm,
+        vmm.name,
         busybox,
         dropbear,
         *(part for path, real in sorted(libraries.items()) for part in (path, real)),
@@ -90,7 +91,7 @@ def _pack(vmm: Path, busybox: Path, dropbear: Path, libraries: Mapping[str, Path
     archive.file("etc/profile", (rootfs / "profile").read_bytes())
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
     archive.file("usr/sbin/dropbear", dropbear.read_bytes(), 0o755)
-    archive.file(VMM_PATH.lstrip("/"), vmm.read_bytes(), 0o755)
+    archive.file(f"{VMM_FOLDER.lstrip('/')}/{vmm.name}", vmm.read_bytes(), 0o755)
     for path, real in libraries.items():
         archive.file(path.lstrip("/"), real.read_bytes(), 0o755)
     for applet in _applets(busybox):

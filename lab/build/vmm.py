@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build ``mshv-vmm``: static, with its payload inside, from our sources alone."""
+"""Build ``mshv-vmm`` and ``kvm-vmm``: static, with their payload inside, from our sources alone."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
 
 BINARY = "mshv-vmm"
+BINARIES = (BINARY, "kvm-vmm")
+_RECIPE = "2"
 _MAKE_SECONDS = 120.0
 
 
-def build_vmm(cache: Cache) -> Path:
-    """The binary in the cache, built unless it is there.
+def build_vmm(cache: Cache, binary: str = BINARY) -> Path:
+    """One of BINARIES in the cache, built unless it is there.
 
     LabUnavailable when make, compiler or linker are missing, fail or take too long.
     """
     images = images_dir()
     tools = "\n".join(tool_version(tool) for tool in ("gcc", "ld"))
-    key = digest(tree_digest(images / "vmm"), tree_digest(images / "payload"), tools)
-    return cache.publish("vmm", key, _make, about={"what": BINARY}) / BINARY
+    key = digest(_RECIPE, tree_digest(images / "vmm"), tree_digest(images / "payload"), tools)
+    return cache.publish("vmm", key, _make, about={"what": "VMMs"}) / binary
 
 
 def tool_version(tool: str) -> str:
@@ -45,15 +47,16 @@ def _make(out: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_MAKE_SECONDS)
     except (OSError, subprocess.SubprocessError) as e:
-        raise LabUnavailable(f"{BINARY} could not be built: {e}", where=" ".join(command)) from e
+        raise LabUnavailable(f"the VMMs could not be built: {e}", where=" ".join(command)) from e
     if done.returncode:
         raise LabUnavailable(
-            f"{BINARY} does not build",
+            "the VMMs do not build",
             where=" ".join(command),
             hint="the sources are the lab's own: report this, with the compiler's version",
             detail=done.stdout + done.stderr,
         )
-    (work / BINARY).rename(out / BINARY)
+    for name in BINARIES:
+        (work / name).rename(out / name)
     for left in work.iterdir():
         left.unlink()
     work.rmdir()

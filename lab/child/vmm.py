@@ -29,7 +29,7 @@ from lab.child.protocol import (
     split_batches,
 )
 from lab.model.errors import LabError
-from lab.root.root import VMM, Root
+from lab.root.root import Root
 from lab.root.session import Session
 
 PROTOCOL_VERSION = 1
@@ -77,17 +77,17 @@ class Vmm:
 
     def start(self) -> None:
         """Start the VMM, or join the one at ``socket``."""
-        command = VMM
+        vmm = command = self._root.vmm
         if self._socket:
             path = shlex.quote(self._socket)
-            self._root.run(f"[ -S {path} ] || {VMM} --detach {path}")
-            command = f"{VMM} --connect {path}"
+            self._root.run(f"[ -S {path} ] || {vmm} --detach {path}")
+            command = f"{vmm} --connect {path}"
         self._session = self._root.open_session(command)
         hello = self.hello()
         if hello["version"] != PROTOCOL_VERSION:
             raise LabError(
                 f"the VMM speaks protocol {hello['version']}, the lab {PROTOCOL_VERSION}",
-                where=VMM,
+                where=vmm,
                 hint="the root file system is of another version of the lab: boot anew",
             )
         self._pid = hello["pid"]
@@ -156,13 +156,13 @@ class Vmm:
 
         The VMM maps the whole BAR and makes the region a part of it; with ``partial`` it maps only
         those pages, so that the VMA's own offset is not 0. ``host_writable`` False maps read-only.
-        ``mapped_pages`` maps only so many and asks for a region that reaches beyond them.
+        ``mapped_pages`` maps only so many and asks for a region that reaches beyond them, where nothing is.
         """
         host = ["vfio", bdf, str(bar)]
         if mapped_pages:
             partial = True
         first, count = (first_page, mapped_pages or pages) if partial else (0, 0)
-        number = self._map(host, first, count, host_writable)
+        number = self._map(host, first, count, host_writable, guard=bool(mapped_pages))
         start, over = 0 if partial else first_page, bool(mapped_pages)
         return self._region(number, gfn, pages, start, writable, False, over=over)
 
@@ -289,8 +289,8 @@ class Vmm:
 
     # ---- wire
 
-    def _map(self, host: list[str], first: int, pages: int, writable: bool) -> int:
-        mode = "rw" if writable else "ro"
+    def _map(self, host: list[str], first: int, pages: int, writable: bool, *, guard: bool = False) -> int:
+        mode = ("rw" if writable else "ro") + ("-guard" if guard else "")
         return int(self._request("map", *host, str(first), str(pages), mode)[0])
 
     def _region(

@@ -86,7 +86,7 @@ def run_up(args: argparse.Namespace) -> int:
         lab = Lab.boot(request, progress)
     try:
         linux = isinstance(spec.child, LinuxChild)
-        windows = [] if linux or spec.hypervisor != "stand-in" else start_child(lab)
+        windows = start_child(lab) if spec.runs_children and not linux else []
         child_seconds = 0.0
         if linux:
             with progress.phase("child"):
@@ -118,9 +118,10 @@ def run_up(args: argparse.Namespace) -> int:
         print(f"  Linux child: {child_seconds:.1f} s to SSH; hvlab ssh --name {lab.name} child")
         print(f"  any client: ssh -F {config} child")
         return ExitCode.PASS
-    print(
-        f"  hvlab ssh --name {lab.name} | hvlab mmio read --name {lab.name} 0x0 | hvlab ledger | hvlab down"
-    )
+    verbs = [f"hvlab ssh --name {lab.name}"]
+    verbs += [f"hvlab mmio read --name {lab.name} 0x0"] if spec.runs_children else []
+    verbs += ["hvlab ledger"] if spec.hypervisor == "stand-in" else []
+    print("  " + " | ".join([*verbs, "hvlab down"]))
     return ExitCode.PASS
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lab.model.machine import EduDevice, IvshmemDevice, MachineSpec
+from lab.model.machine import Device, EduDevice, IvshmemDevice, MachineSpec
 
 NIC_SLOT = 2
 SSH_PORT = 22
@@ -124,7 +124,10 @@ def build_argv(
     accel: Accel,
     boot: Boot | None = None,
 ) -> list[str]:
-    """The complete command line. Raises ValueError for a file name that QEMU cannot take."""
+    """The complete command line. Raises ValueError for a file name that QEMU cannot take, and for a machine
+    that the lab does not boot."""
+    if not spec.booted_by_lab:
+        raise ValueError(f"machine {spec.name} is not booted by the lab")
     boot = boot or Boot()
     argv = list(qemu.command or (str(qemu.path),))
     for folder in qemu.data_dirs:
@@ -143,7 +146,7 @@ def build_argv(
     for nth, image in enumerate(files.disks):
         argv += _disk(nth, image)
     for device in spec.devices:
-        argv += _device(device, files)
+        argv += device_argv(device, files)
     argv += _kernel(spec, files, accel, boot.kernel_args)
     if boot.paused:
         argv += ["-S"]
@@ -224,9 +227,12 @@ def _disk(nth: int, image: Path) -> list[str]:
     ]
 
 
-def _device(device: IvshmemDevice | EduDevice, files: MachineFiles) -> list[str]:
+def device_argv(device: Device, files: MachineFiles) -> list[str]:
+    """Options of one emulated device. ValueError for one that an external machine has."""
     if isinstance(device, EduDevice):
         return ["-device", f"edu,id={device.id},addr={device.slot:#x}"]
+    if not isinstance(device, IvshmemDevice):
+        raise ValueError(f"{device.id} is not emulated")
     backing = f"{device.id}-mem"
     # QEMU will not save a machine whose ivshmem device is in "peer mode"; the guest sees no difference.
     return [
@@ -239,7 +245,7 @@ def _device(device: IvshmemDevice | EduDevice, files: MachineFiles) -> list[str]
 
 def _kernel(spec: MachineSpec, files: MachineFiles, accel: Accel, more: tuple[str, ...]) -> list[str]:
     kernel_args = " ".join((*spec.kernel_args, *more))
-    if spec.hypervisor == "none":
+    if spec.hypervisor != "stand-in":
         return ["-kernel", str(files.kernel), "-initrd", str(files.initramfs), "-append", kernel_args]
     if files.standin is None:
         raise ValueError(f"machine {spec.name} needs the stand-in hypervisor's image")

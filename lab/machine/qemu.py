@@ -67,10 +67,12 @@ def choose_accel(spec: MachineSpec, qemu: QemuInfo, kvm: KvmProbe | None = None)
     ``kvm`` is the result of a probe (:mod:`lab.machine.kvm`); without one, TCG. Raises BadInput when
     the machine asks for what would give wrong results.
     """
+    if not spec.booted_by_lab:
+        raise not_booted(spec)
     if kvm is not None and kvm.ok:
         return Accel("kvm", "multi", spec.cpus, False, kvm.reason)
     if spec.tcg_thread == "parked":
-        if spec.hypervisor == "none":
+        if spec.hypervisor != "stand-in":
             raise BadInput("tcg_thread = 'parked' needs the stand-in, which parks the CPU", where=spec.name)
         if qemu.version < PARKED_SINCE:
             raise BadInput(
@@ -89,6 +91,21 @@ def choose_accel(spec: MachineSpec, qemu: QemuInfo, kvm: KvmProbe | None = None)
         else "multi-threaded TCG corrupts SVM state with more than one CPU unless the first is parked"
     )
     return Accel("tcg", "single", spec.cpus, False, reason)
+
+
+def not_booted(spec: MachineSpec) -> BadInput:
+    """The error for a machine that the lab cannot boot a kernel on."""
+    if spec.hypervisor == "external":
+        what, hint = (
+            "exists already: the lab reaches it by SSH and boots nothing there",
+            "hvlab doctor --machine external looks at it, hvlab compare --machine external drives it",
+        )
+    else:
+        what, hint = (
+            "boots from your own disk, with the kernel that is on it",
+            "hvlab machine show hyperv prints the command line; then use the machine template external",
+        )
+    return BadInput(f"machine {spec.name} {what}", where="--machine", hint=hint)
 
 
 def _probe(binary: Path, tree: Path | None) -> QemuInfo:

@@ -34,7 +34,7 @@ from lab.machine.process import Machine
 from lab.machine.qmp import Qmp
 from lab.machine.state import Lab
 from lab.model.errors import LabUnavailable
-from lab.model.machine import MachineSpec
+from lab.model.machine import MachineSpec, PciDevice
 
 SCHEMA = 1
 STATE = "state"
@@ -202,7 +202,9 @@ def _wait_loaded(machine: Machine) -> None:
 
 
 def _bars(qmp: Qmp, spec: MachineSpec) -> tuple[Bar, ...]:
-    wanted = {(device.slot, _BAR_OF[device.kind]) for device in spec.devices}
+    wanted = {
+        (device.slot, _BAR_OF[device.kind]) for device in spec.devices if not isinstance(device, PciDevice)
+    }
     return tuple(
         Bar(device["slot"], region["bar"], region["address"], bool(region.get("mem_type_64")))
         for bus in qmp.execute("query-pci")

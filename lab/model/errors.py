@@ -47,6 +47,11 @@ class BadInput(LabError):
     exit_code = ExitCode.BAD_INPUT
 
 
+class NotObservable(BadInput):
+    """This machine cannot show what was asked for: there is no ledger, no SLAT, no host side. Neither a pass
+    nor a failure of the kernel."""
+
+
 class LabUnavailable(LabError):
     """The lab itself could not run (missing tool, full disk, base kernel that does not boot)."""
 

@@ -11,7 +11,10 @@ TcgThread = Literal["auto", "single", "parked"]
 stand-in (needs QEMU >= 10). ``auto``: the safe choice for the QEMU found. Plain multi-threaded TCG
 with more than one CPU does not exist here: it corrupts SVM state."""
 
-Hypervisor = Literal["stand-in", "none"]
+Hypervisor = Literal["stand-in", "none", "kvm", "external", "hyperv"]
+"""What the root has under it, or in it. ``stand-in``: ours. ``none``: nothing, a bare boot. ``kvm``: nothing,
+but its own KVM runs the child, as the reference. ``external``: whatever runs on a machine that is reached by
+SSH and not started by the lab. ``hyperv``: Microsoft's own, from disk images that the user brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,45 @@ class EduDevice:
     kind: Literal["edu"] = "edu"
 
 
-Device = IvshmemDevice | EduDevice
+@dataclass(frozen=True, slots=True)
+class PciDevice:
+    """A device that an external machine has already, bound to vfio-pci there, and the BAR to pass through."""
+
+    id: str
+    bdf: str
+    bar: int
+    kind: Literal["pci"] = "pci"
+
+
+Device = IvshmemDevice | EduDevice | PciDevice
+
+
+@dataclass(frozen=True, slots=True)
+class SshAccess:
+    """How an external machine is reached, and nothing else is known of it.
+
+    ``known_hosts`` is a file that holds its host key, or ``accept-any``, which asks for no proof.
+    """
+
+    host: str
+    port: int
+    user: str
+    key: str
+    known_hosts: str
+
+
+ACCEPT_ANY = "accept-any"
+
+
+@dataclass(frozen=True, slots=True)
+class UserImages:
+    """Disk and firmware files that the user brings. ``vars`` is the firmware's writable variable store."""
+
+    disks: tuple[str, ...]
+    firmware: str
+    vars: str
+    cpu_vendor: Literal["amd", "intel"]
+    ssh_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +96,8 @@ class LinuxChild:
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """One rendered machine template. ``memory`` in bytes; ``cpus`` are the root's CPUs."""
+    """One rendered machine template. ``memory`` in bytes; ``cpus`` are the root's CPUs (both 0 for a
+    machine that the lab does not start). ``ssh`` is set for ``external`` only, ``images`` for ``hyperv``."""
 
     name: str
     cpus: int
@@ -68,3 +110,15 @@ class MachineSpec:
     cpu_model: str = "EPYC"
     child: Literal["payload"] | LinuxChild = "payload"
     iommu: Literal["none", "intel"] = "none"
+    ssh: SshAccess | None = None
+    images: UserImages | None = None
+
+    @property
+    def booted_by_lab(self) -> bool:
+        """Whether the lab boots a kernel of its own choice on it."""
+        return self.hypervisor in ("stand-in", "none", "kvm")
+
+    @property
+    def runs_children(self) -> bool:
+        """Whether a child partition can run there."""
+        return self.hypervisor != "none"

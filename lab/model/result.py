@@ -13,10 +13,11 @@ from lab.model.verdict import Verdict
 class ScenarioOutcome:
     """One scenario on one kernel.
 
-    ``verdict`` is None when the kernel lacks the ability that the scenario needs; ``reasons`` then
-    says which. ``observations`` are the facts compared between base and patched (JSON values, free
-    of anything that differs between two boots of one kernel). ``evidence`` are lines for people;
-    ``files`` names evidence files relative to the run's output folder.
+    ``verdict`` is None when the kernel lacks the ability that the scenario needs, or the machine cannot
+    show what it asks for; ``reasons`` then says which. ``unobserved`` is what a scenario did without on
+    this machine, judged by what is left. ``observations`` are the facts compared between base and patched
+    (JSON values, free of anything that differs between two boots of one kernel). ``evidence`` are lines
+    for people; ``files`` names evidence files relative to the run's output folder.
     """
 
     id: str
@@ -31,6 +32,7 @@ class ScenarioOutcome:
     quick: bool = False
     guards: bool = False
     detectors: tuple[str, ...] = ()
+    unobserved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

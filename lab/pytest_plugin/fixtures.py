@@ -14,7 +14,7 @@ from lab.pytest_plugin.recording import Recording
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_of
 from lab.pytest_plugin.session import LabSession
 from lab.root.root import Root
-from lab.validate.bringup import Lab, LabDevice
+from lab.validate.base import BaseLab, LabDevice
 from lab.validate.kernel_log import KernelLog
 
 
@@ -34,58 +34,62 @@ def evidence(request: pytest.FixtureRequest) -> Evidence:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, evidence: Evidence) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, evidence: Evidence) -> Iterator[BaseLab]:
     """A clean booted lab; afterwards kernel log, ledger and partitions are checked."""
     session = _session(request)
     mark = scenario_of(request.node) or ScenarioMark()
     booted = session.lab(mark)
-    ledger_start = booted.hypervisor.position()
+    if session.recording is not None and booted.witness.detectors is not None:
+        session.recording.detectors = booted.witness.detectors
+    ledger_start = booted.witness.position()
     yield booted
     try:
         check_afterwards(booted, mark, evidence, ledger_start)
     finally:
-        booted.hypervisor.faults.clear()
+        booted.clear_faults()
 
 
 @pytest.fixture
-def root(lab: Lab) -> Root:
+def root(lab: BaseLab) -> Root:
     """The root partition over SSH."""
     return lab.root
 
 
 @pytest.fixture
-def kernel_log(lab: Lab) -> KernelLog:
+def kernel_log(lab: BaseLab) -> KernelLog:
     """The root's kernel log, serial and dmesg merged, with a position cursor."""
     return lab.kernel_log
 
 
 @pytest.fixture
-def ledger(lab: Lab) -> LedgerProbe:
-    """The stand-in's ledger from here on."""
-    return LedgerProbe(lab.hypervisor)
+def ledger(lab: BaseLab) -> LedgerProbe:
+    """The ledger from here on: the stand-in's, or what the driver's own traces say."""
+    return LedgerProbe(lab)
 
 
 @pytest.fixture
-def slat(lab: Lab) -> SlatProbe:
+def slat(lab: BaseLab) -> SlatProbe:
     """Second-level page tables."""
-    return SlatProbe(lab.hypervisor)
+    return SlatProbe(lab)
 
 
 @pytest.fixture
-def device(lab: Lab) -> LabDevice:
-    """The ivshmem device: BAR2 backed by a host file whose pages carry index and nonce."""
-    return lab.device("ivshmem-plain")
+def device(lab: BaseLab) -> LabDevice:
+    """The device whose pages can be told apart. Ours is ivshmem: BAR2 backed by a host file whose pages
+    carry index and nonce."""
+    return lab.test_device()
 
 
 @pytest.fixture
-def edu(lab: Lab) -> LabDevice:
+def edu(lab: BaseLab) -> LabDevice:
     """QEMU's edu device."""
     return lab.device("edu")
 
 
 @pytest.fixture
-def child(lab: Lab) -> Iterator[Vmm]:
+def child(lab: BaseLab) -> Iterator[Vmm]:
     """A VMM in the root, started but without a partition; ended afterwards whatever happened."""
+    lab.require_children()
     vmm = Vmm(lab.root)
     vmm.start()
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 
-from lab.pytest_plugin.recording import Recording
+from lab.model.errors import NotObservable
+from lab.pytest_plugin.recording import AbilityMissing, Recording, first_line
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_id, scenario_of
 from lab.pytest_plugin.session import LabSession, SessionOptions
 from lab.validate.workers import unwind_on_sigterm
@@ -126,6 +127,11 @@ def pytest_runtest_makereport(
         if call.excinfo is not None:
             session.explain(call.excinfo.value)
         session.recording.phase(call)
+        unjudged = call.excinfo and isinstance(call.excinfo.value, (AbilityMissing, NotObservable))
+        if call.excinfo is not None and unjudged and not session.recording.failures:
+            # Nothing was judged: for pytest too that is neither passed nor failed.
+            place, why = item.location[1] or 0, f"Skipped: {first_line(call.excinfo.value)}"
+            report.outcome, report.longrepr = "skipped", (str(item.path), place, why)
         if report.failed:
             report.sections.extend(session.recording.sections())
     return report

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.hypervisor import FaultHandle, HypervisorView
+from lab.hypervisor import FaultHandle
 from lab.hypervisor.names import HYPERCALLS
 from lab.judge import ledger as judge_ledger
 from lab.judge import slat as judge_slat
-from lab.model.errors import GuestDied
+from lab.model.errors import GuestDied, NotObservable
 from lab.model.ledger import LedgerRecord, LedgerSlice, RecordKind, SlatRun
 from lab.pytest_plugin.recording import Recording
+from lab.validate.base import BaseLab
 
 _CODE = {name: code for code, name in HYPERCALLS.items()}
 
@@ -33,6 +34,12 @@ class Evidence:
         """A fact to compare. It must be equal in two boots of one kernel: no addresses of this boot."""
         self._recording.observations[key] = value
         self.add(f"{key} = {value}")
+
+    def unseen(self, what: str) -> None:
+        """Something that this machine does not show and that the scenario does without."""
+        if what not in self._recording.unobserved:
+            self._recording.unobserved.append(what)
+            self.add(f"not observed here: {what}")
 
     def doubt(self, reason: str) -> None:
         """Something that keeps this scenario from a pass."""
@@ -63,32 +70,37 @@ class Evidence:
 
 
 class LedgerProbe:
-    """The ledger since the scenario began."""
+    """The ledger since the scenario began. On a machine without one, whatever looks into it raises
+    NotObservable; ``seen`` says so beforehand."""
 
-    def __init__(self, view: HypervisorView) -> None:
-        self._view = view
-        self.start = view.position()
+    def __init__(self, lab: BaseLab) -> None:
+        self._lab = lab
+        self.seen = lab.witness.sees_ledger
+        self.start = lab.witness.position()
 
     def mark(self) -> int:
         """A position to look from later."""
-        return self._view.position()
+        return self._lab.witness.position()
 
     def since(self, position: int | None = None) -> LedgerSlice:
         """Records after ``position`` (default: the scenario's start)."""
-        return self._view.since(self.start if position is None else position)
+        return self._lab.witness.since(self.start if position is None else position)
 
     def hypercalls(self, name: str, position: int | None = None) -> tuple[LedgerRecord, ...]:
         """Hypercalls of one name (``MAP_GPA_PAGES``) after a position."""
         code = _CODE[name]
+        self._need(name)
         records = self.since(position).records
         return tuple(r for r in records if r.kind is RecordKind.HYPERCALL and r.code == code)
 
     def maps(self, partition: int, position: int | None = None) -> tuple[LedgerRecord, ...]:
         """MAP_GPA_PAGES calls for one partition after a position."""
+        self._need("MAP_GPA_PAGES")
         return tuple(judge_ledger.maps_of(self.since(position), partition))
 
     def unmaps(self, partition: int, position: int | None = None) -> tuple[LedgerRecord, ...]:
         """UNMAP_GPA_PAGES calls for one partition after a position."""
+        self._need("UNMAP_GPA_PAGES")
         return tuple(judge_ledger.unmaps_of(self.since(position), partition))
 
     def inject(
@@ -103,7 +115,7 @@ class LedgerProbe:
         gfns: tuple[int, int] | None = None,
     ) -> FaultHandle:
         """Make hypercall ``name`` fail; see lab.hypervisor.faults. Cleared after the scenario."""
-        return self._view.faults.inject(
+        return self._lab.hypervisor.faults.inject(
             _CODE[name],
             status=status,
             skip=skip,
@@ -113,23 +125,29 @@ class LedgerProbe:
             gfn=range(*gfns) if gfns else None,
         )
 
+    def _need(self, name: str) -> None:
+        if not self._lab.witness.observes(name):
+            raise NotObservable(f"{self._lab.witness.name} does not show {name}", where=self._lab.name)
+
 
 class SlatProbe:
-    """Second-level page tables of children, as the hypervisor has them now."""
+    """Second-level page tables of children, as the hypervisor has them now. NotObservable where nobody
+    can look at them; ``seen`` says so beforehand."""
 
-    def __init__(self, view: HypervisorView) -> None:
-        self._view = view
+    def __init__(self, lab: BaseLab) -> None:
+        self._lab = lab
+        self.seen = lab.witness.sees_slat
 
     def runs(self, partition: int, gfns: range | None = None) -> tuple[SlatRun, ...]:
         """Mapped runs of a partition, cut to a GFN range if one is given."""
-        runs = self._view.slat(partition)
+        runs = self._lab.hypervisor.slat(partition)
         if gfns is None:
             return tuple(runs)
         return tuple(judge_slat.clip(runs, gfns))
 
     def spa_of(self, partition: int, gfn: int) -> int | None:
         """SPA page number behind a GFN; None if it is not mapped for any access."""
-        for run in self._view.slat(partition):
+        for run in self._lab.hypervisor.slat(partition):
             if run.gfn <= gfn < run.gfn + run.pages and not run.no_access:
                 return run.spa + gfn - run.gfn
         return None
@@ -138,11 +156,11 @@ class SlatProbe:
         self, partition: int, regions: Iterable[judge_slat.Region], windows: Sequence[tuple[int, int]] = ()
     ) -> list[str]:
         """Problems of a partition's SLAT against the live regions (empty: none)."""
-        return judge_slat.audit(self._view.slat(partition), list(regions), list(windows))
+        return judge_slat.audit(self._lab.hypervisor.slat(partition), list(regions), list(windows))
 
     def owners(self, spa: int) -> list[tuple[int, int]]:
         """Who maps this SPA page: (partition, GFN) pairs, the root left out."""
-        return self._view.owners(spa)
+        return self._lab.hypervisor.owners(spa)
 
 
 def _safe(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.model.errors import ExitCode, GuestDied, LabError
+from lab.model.errors import ExitCode, GuestDied, LabError, NotObservable
 from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
 from lab.pytest_plugin.scenario import ScenarioMark
@@ -35,6 +35,8 @@ class Recording:
         self.doubts: list[str] = []
         self.infrastructure: list[str] = []
         self.missing: list[str] = []
+        self.unobserved: list[str] = []
+        self.detectors: tuple[str, ...] = ()
         self.texts: list[tuple[str, str]] = []
         self.seconds = 0.0
         self.called = False
@@ -51,6 +53,8 @@ class Recording:
         """Sort an exception: the kernel's fault, the lab's, or a missing ability."""
         if isinstance(e, AbilityMissing):
             self.missing.append(str(e))
+        elif isinstance(e, NotObservable):
+            self.missing.append(f"not observable here: {e.what}")
         elif isinstance(e, GuestDied) and e.kind in INFRASTRUCTURE:
             self.infrastructure.append(f"infrastructure: {e.what}")
             if e.__cause__ is not None:
@@ -67,9 +71,9 @@ class Recording:
         elif isinstance(e, pytest.skip.Exception):
             self.missing.append(str(e))
         elif isinstance(e, AssertionError | pytest.fail.Exception):
-            self.failures.append(_first_line(e))
+            self.failures.append(first_line(e))
         else:
-            self.doubts.append(f"lab: {type(e).__name__}: {_first_line(e)}")
+            self.doubts.append(f"lab: {type(e).__name__}: {first_line(e)}")
 
     def sections(self) -> list[tuple[str, str]]:
         """Evidence as pytest report sections."""
@@ -102,11 +106,14 @@ class Recording:
             observations=observations,
             splats=tuple(self.splats),
             files=tuple(self.files),
+            unobserved=tuple(dict.fromkeys(self.unobserved)),
+            detectors=self.detectors,
             seconds=round(self.seconds, 3),
             quick=self.mark.quick,
         )
 
 
-def _first_line(e: BaseException) -> str:
+def first_line(e: BaseException) -> str:
+    """What an exception says, in one line."""
     text = str(e).strip()
     return text.splitlines()[0] if text else type(e).__name__

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.judge.splats import parse
-from lab.model.errors import GuestDied, LabError
+from lab.model.errors import GuestDied, LabError, NotObservable
 from lab.model.kernel import KernelImage
 from lab.model.verdict import Verdict
 from lab.progress import Progress, TextProgress
@@ -19,7 +19,8 @@ from lab.pytest_plugin.scenario import ScenarioMark
 from lab.templates import load_machine
 from lab.usage import cpu_seconds
 from lab.validate.abilities import probe_abilities
-from lab.validate.bringup import BootRequest, Lab
+from lab.validate.base import BaseLab
+from lab.validate.bringup import BootRequest
 from lab.validate.exchange import ReportWriter, outcome_to_json, read_kernel_file
 from lab.validate.forks import boot_or_fork
 from lab.validate.kernels import Selectors, embedded_series, prepare
@@ -75,7 +76,7 @@ class LabSession:
         self._writer = ReportWriter(options.report) if options.report else None
         self._kernel: KernelImage | None = None
         self._broken: LabError | None = None
-        self._lab: Lab | None = None
+        self._lab: BaseLab | None = None
         self._lab_args: tuple[str, ...] = ()
         self._abilities: dict[tuple[str, ...], dict[str, bool]] = {}
         self._keep = options.keep
@@ -100,7 +101,7 @@ class LabSession:
                 raise
         return self._kernel
 
-    def lab(self, mark: ScenarioMark) -> Lab:
+    def lab(self, mark: ScenarioMark) -> BaseLab:
         """A clean booted lab with the scenario's kernel arguments that has what it needs.
 
         Raises AbilityMissing, GuestDied (boot), LabError. The first boot that fails is the *cause*
@@ -135,7 +136,7 @@ class LabSession:
         _require(mark, abilities)
         return self._lab
 
-    def _boot(self, kernel_args: tuple[str, ...]) -> Lab:
+    def _boot(self, kernel_args: tuple[str, ...]) -> BaseLab:
         spec = load_machine(self.options.machine, dict(p.split("=", 1) for p in self.options.params))
         request = BootRequest(
             machine=spec,
@@ -148,6 +149,7 @@ class LabSession:
             name=self._keep,
             detached=self._keep is not None,
         )
+        lab: BaseLab
         for attempt in (1, 2):
             try:
                 lab = boot_or_fork(request, self.progress)
@@ -218,6 +220,9 @@ class LabSession:
 
 
 def _require(mark: ScenarioMark, abilities: dict[str, bool]) -> None:
+    unknown = [n for n in mark.needs if n not in abilities]
+    if unknown:
+        raise NotObservable(f"whether this kernel has the ability {', '.join(unknown)}")
     missing = [n for n in mark.needs if not abilities.get(n, False)]
     if missing:
         raise AbilityMissing(f"this kernel lacks the ability {', '.join(missing)}")

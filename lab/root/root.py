@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _STACKS_SECONDS = 15.0
 _CLOSE_SECONDS = 1.0
 _LOG_END = 1 << 63
 VMM = "/sbin/mshv-vmm"
-_KMSG_READER = f"sh -c 'while read -r from; do {VMM} --kmsg $from || exit; done'"
+"""Where the VMM lies in a root that the lab made."""
 _SHELL_GONE = ("session-ended", "ssh")
 """Kinds of GuestDied that the end of one channel looks like, before and while it is written to."""
 
@@ -50,11 +51,12 @@ class CommandFailed(LabError):
 
 
 class Root:
-    """SSH into the root on the loopback, as root, with the key of this run.
+    """SSH into the root, as root, with the key of this run.
 
     ``watch`` is polled during every wait, at least each quarter of a second, and ends it by raising
-    GuestDied. ``host_key`` (``ssh-ed25519 BASE64``) guards against another machine on the port.
-    With ``through`` the connection goes through that root: so a Linux child is reached.
+    GuestDied. ``host_key`` (``ssh-ed25519 BASE64``, or several such) guards against another machine on the
+    port. With ``through`` the connection goes through that root: so a Linux child is reached.
+    ``vmm`` is where the VMM program lies in the root.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Root:
         key_path: Path,
         watch: Watch,
         *,
-        host_key: str = "",
+        host_key: str | Sequence[str] = "",
+        user: str = "root",
+        vmm: str = VMM,
         through: Root | None = None,
     ) -> None:
         dial = None
@@ -74,8 +78,9 @@ class Root:
             def dial(left: float) -> paramiko.Channel:
                 return outer.tunnel(host, port, left)
 
-        self._transport: Transport = Transport(host, port, key_path, watch, host_key, dial)
+        self._transport: Transport = Transport(host, port, key_path, watch, host_key, dial, user)
         self._kmsg: Session | None = None
+        self.vmm = vmm
 
     @property
     def watch(self) -> Watch:
@@ -149,7 +154,8 @@ class Root:
             return self._read_kmsg(position)  # whatever ended the shell, the log may still be there
 
     def _read_kmsg(self, position: int) -> KmsgSlice:
-        reader, self._kmsg = self._kmsg or self.open_session(_KMSG_READER), None
+        command = f"sh -c 'while read -r from; do {self.vmm} --kmsg $from || exit; done'"
+        reader, self._kmsg = self._kmsg or self.open_session(command), None
         reader.send_line(str(position))
         lines = [reader.receive_line(_QUICK)]
         while not is_kmsg_end(lines[-1]):

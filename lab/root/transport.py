@@ -12,13 +12,13 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import paramiko
 
-from lab.model.errors import GuestDied, LabError
+from lab.model.errors import BadInput, GuestDied, LabError
 
 POLL = 0.2
 """Longest time in seconds between two looks at the watch."""
@@ -53,28 +53,38 @@ class NoWatch:
 
 
 class Transport:
-    """One SSH connection to ``host:port`` as root with the key in ``key_path``.
+    """One SSH connection to ``host:port`` as ``user`` with the key in ``key_path``.
 
-    ``host_key`` is the expected host key (``ssh-ed25519 BASE64``); empty accepts any. ``dial`` opens
-    the connection (within so many seconds) where a plain TCP connection would not reach it.
+    ``host_key`` is the expected host key (``ssh-ed25519 BASE64``), or several of which one must be
+    shown; empty accepts any. ``dial`` opens the connection (within so many seconds) where a plain TCP
+    connection would not reach it.
     """
 
     def __init__(
-        self, host: str, port: int, key_path: Path, watch: Watch, host_key: str = "", dial: Dial | None = None
+        self,
+        host: str,
+        port: int,
+        key_path: Path,
+        watch: Watch,
+        host_key: str | Sequence[str] = "",
+        dial: Dial | None = None,
+        user: str = "root",
     ) -> None:
         self._dial = dial
         self.host = host
         self.port = port
         self.watch = watch
         self._key_path = key_path
-        self._host_key = host_key
+        keys = [host_key] if isinstance(host_key, str) else host_key
+        self._host_keys = tuple(key for key in keys if key)
+        self._user = user
         self._ssh: paramiko.Transport | None = None
         self._aside: list[paramiko.Channel] = []
 
     @property
     def where(self) -> str:
         """For messages."""
-        return f"root at {self.host}:{self.port}"
+        return f"{self._user} at {self.host}:{self.port}"
 
     def connect(self, budget: float) -> None:
         """Connect and log in, trying again until ``budget`` seconds have passed.
@@ -83,7 +93,7 @@ class Transport:
         """
         phase = "connecting by SSH"
         deadline = time.monotonic() + budget
-        key = paramiko.Ed25519Key.from_private_key_file(str(self._key_path))
+        key = _private_key(self._key_path)
         last: BaseException | None = None
         while (left := deadline - time.monotonic()) > 0:
             self.watch.check(phase)
@@ -121,21 +131,32 @@ class Transport:
             ssh.set_log_channel(_LOG)
             ssh.daemon = True
             ssh.banner_timeout = min(left, _BANNER_SECONDS)
+            self._prefer_known(ssh)
             self._event(ssh, lambda event: ssh.start_client(event=event), left, phase)
             seen = ssh.get_remote_server_key()
-            if self._host_key and f"{seen.get_name()} {seen.get_base64()}" != self._host_key:
+            if self._host_keys and f"{seen.get_name()} {seen.get_base64()}" not in self._host_keys:
                 raise LabError(
                     "another machine answers on the port of this lab",
                     where=self.where,
                     hint="the lab's QEMU has ended and its port was taken over; start the lab again",
                 )
-            self._event(ssh, lambda event: ssh.auth_publickey("root", key, event), left, phase)
+            self._event(ssh, lambda event: ssh.auth_publickey(self._user, key, event), left, phase)
             if not ssh.is_authenticated():
                 raise paramiko.AuthenticationException("not in authorized_keys")
         except BaseException:
             ssh.close()
             raise
         return ssh
+
+    def _prefer_known(self, ssh: paramiko.Transport) -> None:
+        """Ask for a host key of a kind that we know: a server has one of each."""
+        kinds = [key.split()[0] for key in self._host_keys]
+        options = ssh.get_security_options()
+        known = [
+            kind for kind in options.key_types if kind in kinds or ("rsa" in kind and "ssh-rsa" in kinds)
+        ]
+        if known:
+            options.key_types = tuple(known)
 
     def _event(
         self, ssh: paramiko.Transport, start: Callable[[threading.Event], object], left: float, phase: str
@@ -248,6 +269,16 @@ class Transport:
             self._ssh.close()
             self._ssh = None
             self._aside.clear()
+
+
+def _private_key(path: Path) -> paramiko.PKey:
+    """Any kind of private key. BadInput when there is none, or it wants a passphrase."""
+    try:
+        return paramiko.PKey.from_path(path)
+    except (OSError, ValueError, paramiko.SSHException, TypeError) as e:
+        raise BadInput(
+            f"no usable private key: {e}", where=str(path), hint="give a key file without a passphrase"
+        ) from e
 
 
 def _text(error: BaseException | None) -> str:

@@ -30,26 +30,29 @@ from lab.machine.process import Machine
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.machine.symbols import SymbolTable
 from lab.machine.watch import Watch
-from lab.model.errors import BadInput, GuestDied, LabError
+from lab.model.errors import GuestDied
 from lab.model.kernel import KernelImage
-from lab.model.machine import Device, IvshmemDevice, LinuxChild, MachineSpec
+from lab.model.machine import Device, IvshmemDevice, LinuxChild, MachineSpec, PciDevice
 from lab.progress import NullProgress, Progress
 from lab.root.keys import make_keys
 from lab.root.root import Root
 from lab.templates import load_machine
+from lab.validate.base import GONE_BUDGET, BaseLab, LabDevice
 from lab.validate.child_files import child_overlay
 from lab.validate.exchange import image_from_json, image_to_json
 from lab.validate.kernel_log import KernelLog
 from lab.validate.kernels import open_cache
+from lab.validate.witness import ROOT_PARTITION, BlindWitness, KvmWitness, StandInWitness, Witness
+
+__all__ = ["GONE_BUDGET", "ROOT_PARTITION", "BaseLab", "BootRequest", "Images", "Lab", "LabDevice"]
 
 READY = "HVLAB-READY"
 BOOT_BUDGET = 90.0
 """Seconds for a whole boot; a silent console ends it much earlier. Times the flavour's factor."""
 SSH_BUDGET = 20.0
 RAMDISK = "initramfs.cpio"
-ROOT_PARTITION = 1
-GONE_BUDGET = 5.0
-"""Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
+_VMM = {"kvm": "kvm-vmm"}
+"""The VMM program of a machine, where it is not mshv-vmm."""
 LAB_ARGS = ("sysctl.kernel.hung_task_timeout_secs=10", "rcutree.jiffies_till_first_fqs=0")
 """Boot arguments of every lab: a task stuck in the driver is reported by the kernel itself before the
 lab's own patience ends. And an RCU grace period looks for its end at once, not after a tick, which is
@@ -71,28 +74,6 @@ class BootRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LabDevice:
-    """An emulated device as a scenario needs it. ``bar`` is the BAR that gets passed through."""
-
-    id: str
-    kind: str
-    bdf: str
-    bar: int
-    pages: int
-    memory: ivshmem.DeviceMemory | None = None
-    nonce: int = 0
-
-    def expected_word(self, page: int, word: int = 0) -> int:
-        """The 64-bit word that the host put into a page of the device (ivshmem only)."""
-        return ivshmem.expected_word(self.nonce, page, word)
-
-    def backing_bytes(self, page: int, offset: int, size: int) -> bytes:
-        """What the device's memory holds now, read on the host."""
-        assert self.memory is not None, "only ivshmem devices have a host file"
-        return self.memory.read(page * 4096 + offset, size)
-
-
-@dataclass(frozen=True, slots=True)
 class Images:
     """What every boot of a request has in common."""
 
@@ -108,7 +89,7 @@ class Images:
         standin = build_standin(cache) if request.machine.hypervisor == "stand-in" else None
         qemu = find_qemu(request.qemu)
         accel = choose_accel(request.machine, qemu)
-        vmm = build_vmm(cache)
+        vmm = build_vmm(cache, vmm_of(request.machine))
         disks: tuple[Path, ...] = ()
         if isinstance(request.machine.child, LinuxChild):
             progress = progress or NullProgress()
@@ -116,31 +97,20 @@ class Images:
         return cls(standin, build_initramfs(vmm, cache), qemu, accel, disks)
 
 
-class Lab:
-    """A booted lab. Use :meth:`boot` or :meth:`attach`; :meth:`close` ends it, :meth:`leave` does not."""
+class Lab(BaseLab):
+    """A lab in QEMU. Use :meth:`boot` or :meth:`attach`; :meth:`close` ends it, :meth:`leave` does not."""
 
-    root_id = ROOT_PARTITION
+    kernel: KernelImage
+    watch: Watch
 
     def __init__(self, machine: Machine, kernel: KernelImage, factor: float) -> None:
+        super().__init__(machine.spec, machine.lab.name, kernel)
         self.machine = machine
-        self.kernel = kernel
         self.factor = factor
         self.symbols = _symbols(kernel)
         self.watch = Watch(machine, factor=factor, symbols=self.symbols)
-        self._view: HypervisorView | None = None
-        self.root: Root
-        self.kernel_log: KernelLog
-        self.devices: tuple[LabDevice, ...] = ()
-        self.release = kernel.release
-        self.boot_seconds = 0.0
-        self._release = ExitStack()
         self._end = ExitStack()
-        self._bound: set[str] = set()
-        self._bars: dict[str, dict[int, int]] = {}
-        self.log_mark = 0
-        """Position in the kernel log up to which somebody has looked for splats."""
         self._module_symbols: SymbolTable | None = None
-        self._spoilt = ""
 
     @classmethod
     def boot(
@@ -155,7 +125,9 @@ class Lab:
         def fill(folder: state.Lab) -> Path:
             keys = make_keys()
             keys.save(folder.path)
-            more = _modules(request.kernel, request.kernel_args) if modules else {}
+            # On any other machine the driver would only refuse to load.
+            wanted = modules and request.machine.hypervisor == "stand-in"
+            more = _modules(request.kernel, request.kernel_args) if wanted else {}
             if isinstance(request.machine.child, LinuxChild):
                 more |= child_overlay(keys.public, request.kernel.bzimage, folder.path)
             ramdisk = folder.path / RAMDISK
@@ -249,57 +221,32 @@ class Lab:
             self._release.callback(self._view.close)
         host_key = (folder.path / "known_host").read_text().strip()
         self.root = Root(
-            "127.0.0.1", machine.ssh_port, folder.path / "id_ed25519", self.watch, host_key=host_key
+            "127.0.0.1",
+            machine.ssh_port,
+            folder.path / "id_ed25519",
+            self.watch,
+            host_key=host_key,
+            vmm=f"/sbin/{vmm_of(machine.spec)}",
         )
         self._release.callback(self.root.close)
         self.root.connect(SSH_BUDGET * self.factor)
-        self.kernel_log = KernelLog(machine, self.root)
+        self.witness = self._find_witness()
+        self.kernel_log = KernelLog(self.root, lambda start: machine.console.raw(start))
         self.devices = tuple(_device(machine, d) for d in machine.spec.devices)
         for device in self.devices:
             if device.memory is not None:
                 self._release.callback(device.memory.close)
 
-    @property
-    def hypervisor(self) -> HypervisorView:
-        """The stand-in seen from outside. BadInput on a machine without one."""
-        if self._view is None:
-            raise BadInput(
-                f"machine {self.machine.spec.name} has no hypervisor: there is no ledger, no SLAT, no child",
-                where=self.name,
-                hint="boot a machine that has one, such as mshv-root",
-            )
-        return self._view
+    def _find_witness(self) -> Witness:
+        if self._view is not None:
+            return StandInWitness(self._view)
+        if self.spec.hypervisor == "kvm":
+            return KvmWitness(self.spec.name, self.root)
+        return BlindWitness(self.spec.name)
 
-    @property
-    def name(self) -> str:
-        """The lab's name."""
-        return self.machine.lab.name
-
-    def device(self, kind: str) -> LabDevice:
-        """The first device of a kind; KeyError if the machine has none."""
-        for device in self.devices:
-            if device.kind == kind:
-                return device
-        raise KeyError(f"machine {self.machine.spec.name} has no {kind} device")
-
-    def bar_spa(self, device: LabDevice) -> int:
-        """SPA page number of the device's BAR, as the root's PCI core placed it at boot."""
-        if not self._bars:
-            self._bars = {d.bdf: {b.index: b.address >> 12 for b in d.bars} for d in self.root.pci_devices()}
-        return self._bars[device.bdf][device.bar]
-
-    def passthrough(self, device: LabDevice) -> None:
-        """Give a device to vfio-pci, once per boot."""
-        if device.bdf not in self._bound:
-            self.root.bind_vfio(device.bdf)
-            self._bound.add(device.bdf)
-
-    def child_partition(self) -> int:
-        """Id of the only child partition. LabError when there is none or more than one."""
-        ids = [p.id for p in self.hypervisor.partitions() if p.id != ROOT_PARTITION]
-        if len(ids) != 1:
-            raise LabError(f"expected one child partition, the stand-in has {len(ids)}", where=self.name)
-        return ids[0]
+    def alive(self) -> bool:
+        """Whether QEMU runs and nothing in it has died."""
+        return self.machine.alive() and self.machine.death() is None
 
     def symbolise(self, address: int) -> str:
         """``function+0x12`` of the kernel under test; hex when unknown."""
@@ -322,39 +269,6 @@ class Lab:
             text = "\n".join(line.split("\t")[0] for line in listed.splitlines())
             self._module_symbols = SymbolTable.from_system_map(text)
         return self._module_symbols
-
-    def spoil(self, why: str) -> None:
-        """This lab is no clean start for anything any more."""
-        self._spoilt = self._spoilt or why
-
-    def clean(self) -> bool:
-        """Whether another scenario may start here: alive, no splat so far, no child left."""
-        if not self.machine.alive() or self.machine.death() is not None:
-            self.spoil("the guest is dead")
-        elif not self._spoilt and (left := self.partitions_left()):
-            self.spoil(f"partition {left[0]} is still there")
-        return not self._spoilt
-
-    @property
-    def why_not_clean(self) -> str:
-        """What spoilt this lab; empty while it is clean."""
-        return self._spoilt
-
-    def partitions_left(self) -> list[int]:
-        """Children that are still there after the driver had its time to take destroyed ones away."""
-        if self._view is None:
-            return []
-        deadline = time.monotonic() + GONE_BUDGET
-        while True:
-            left = [p.id for p in self.hypervisor.partitions() if p.id != ROOT_PARTITION]
-            if not left or time.monotonic() > deadline:
-                return left
-            self.watch.check("waiting for destroyed partitions to go")
-            time.sleep(0.01)
-
-    def leave(self) -> None:
-        """Release everything of this process and let the lab run."""
-        self._release.close()
 
     def close(self) -> None:
         """End the lab: QEMU, files, folder. Safe to call twice. A lab that was attached only gets left."""
@@ -401,7 +315,13 @@ def _info(request: BootRequest, standin: StandIn | None, nonce: int) -> dict[str
     }
 
 
+def vmm_of(spec: MachineSpec) -> str:
+    """Name of the VMM program that a machine's root runs."""
+    return _VMM.get(spec.hypervisor, "mshv-vmm")
+
+
 def _device(machine: Machine, device: Device) -> LabDevice:
+    assert not isinstance(device, PciDevice), "only an external machine has those"
     bdf = f"0000:00:{device.slot:02x}.0"
     if isinstance(device, IvshmemDevice):
         memory = machine.device_memory(device.id)

@@ -30,7 +30,11 @@ def window_gfn(lab: Lab, device: LabDevice) -> int:
 
 
 def start_child(lab: Lab) -> list[dict[str, Any]]:
-    """Create the partition and map every BAR; one entry per device, ``gpa`` None where it was refused."""
+    """Create the partition and map every BAR; one entry per device, ``gpa`` None where it was refused.
+
+    NotObservable on a machine that runs no children.
+    """
+    lab.require_children()
     vmm = Vmm(lab.root, socket=SOCKET)
     vmm.start()
     windows: list[dict[str, Any]] = []
@@ -61,7 +65,9 @@ def start_child(lab: Lab) -> list[dict[str, Any]]:
 def access_window(
     lab: Lab, *, device: str, offset: int, width: int, vp: int, value: int | None, count: int
 ) -> list[dict[str, Any]]:
-    """``count`` accesses one after the other. Raises BadInput outside of the BAR or for an unknown device."""
+    """``count`` accesses one after the other. Raises BadInput outside of the BAR or for an unknown
+    device, and on a machine that runs no children."""
+    lab.require_children()
     found = next((d for d in lab.devices if device in (d.id, d.kind)), None)
     if found is None:
         known = ", ".join(d.id for d in lab.devices) or "none"

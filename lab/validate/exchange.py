@@ -56,8 +56,8 @@ def outcome_to_json(outcome: ScenarioOutcome) -> dict[str, Any]:
 def outcome_from_json(values: dict[str, Any]) -> ScenarioOutcome:
     """Inverse of :func:`outcome_to_json`."""
     known = dict(values)
-    for name in ("claims", "reasons", "evidence", "splats", "files", "detectors"):
-        known[name] = tuple(known[name])
+    for name in ("claims", "reasons", "evidence", "splats", "files", "detectors", "unobserved"):
+        known[name] = tuple(known.get(name, ()))
     known["verdict"] = Verdict(known["verdict"]) if known["verdict"] is not None else None
     return ScenarioOutcome(**known)
 

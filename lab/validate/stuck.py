@@ -6,18 +6,18 @@ from __future__ import annotations
 import re
 
 from lab.model.errors import GuestDied
-from lab.validate.bringup import Lab
+from lab.validate.base import BaseLab
 
 _TASK = re.compile(r"task (?P<tid>\d+) \((?P<name>.*)\) state (?P<state>\w)")
 _FRAME = re.compile(r"\[<0>\] (?P<function>[^\s+]+)")
 _RIP = re.compile(r"RIP: 0010:(?P<function>[^\s+]+)")
 _FRAMES = 6
-_VMM = "mshv-vmm"
+_VMMS = ("mshv-vmm", "kvm-vmm")
 
 
-def explain(lab: Lab, error: GuestDied) -> None:
+def explain(lab: BaseLab, error: GuestDied) -> None:
     """Add to a hang in the driver where the tasks are; nothing when that is known, or the guest is dead."""
-    if error.kind != "driver-hang" or error.detail or not lab.machine.alive():
+    if error.kind != "driver-hang" or error.detail or not lab.alive():
         return
     text = lab.root.stacks()
     error.detail = text
@@ -40,7 +40,7 @@ def summary(text: str) -> str:
                 stuck.append((f"{task['name']} ({task['tid']})", frames))
         elif (frame := _FRAME.search(line)) and frames is not None:
             frames.append(frame["function"])
-    stuck.sort(key=lambda found: not found[0].startswith(_VMM))
+    stuck.sort(key=lambda found: not found[0].startswith(_VMMS))
     if stuck:
         return "; ".join(f"{name} is stuck in {' <- '.join(f[:_FRAMES]) or '?'}" for name, f in stuck[:2])
     running = [f"{m['function']}" for m in _RIP.finditer(text)]

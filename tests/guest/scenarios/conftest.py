@@ -12,7 +12,7 @@ from lab.child.protocol import Access, Region
 from lab.child.vmm import DEFAULT_RAM_PAGES, Vmm
 from lab.judge import slat as judge_slat
 from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
-from lab.validate.bringup import Lab, LabDevice
+from lab.validate.base import BaseLab, LabDevice
 
 GFN = 0x100000
 """Where MMIO regions go in the child: at 4 GiB, far from its RAM."""
@@ -22,7 +22,7 @@ GFN = 0x100000
 class Mapped:
     """A region of a device's BAR in a child, with everything to look at it from both sides."""
 
-    lab: Lab
+    lab: BaseLab
     child: Vmm
     device: LabDevice
     region: Region
@@ -30,6 +30,7 @@ class Mapped:
     bar_spa: int
     first_page: int
     slat: SlatProbe
+    evidence: Evidence
 
     @property
     def pages(self) -> int:
@@ -77,15 +78,45 @@ class Mapped:
         return self.slat.spa_of(self.partition, self.region.gfn + page)
 
     def place(self, page: int) -> str:
-        """That SPA in words that do not change between boots."""
+        """What is behind a page, in words that do not change between boots. By the SLAT, and where nobody
+        sees that, by what the child reads there."""
+        if not self.slat.seen:
+            return self.place_by_value(page)
         spa = self.spa(page)
         if spa is None:
             return "unmapped"
         inside = spa - self.bar_spa
         return f"BAR page {inside}" if 0 <= inside < self.device.pages else f"SPA page {spa:#x}"
 
+    def place_by_value(self, page: int) -> str:
+        """What is behind a page, told by the word that the child reads in it."""
+        (result,) = self.child.access([self.access(page)])
+        if result.message is not None or result.value is None:
+            return "unmapped"
+        found = self.device.origin(result.value)
+        return "no page of the BAR" if found is None else f"BAR page {found}"
+
+    def pages_left(self) -> int:
+        """Pages of the region that the child still has: in its SLAT, or else by reading all of them."""
+        if self.slat.seen:
+            frames = range(self.region.gfn, self.region.gfn + self.pages)
+            return sum(run.pages for run in self.slat.runs(self.partition, frames))
+        results = self.child.access([self.access(page) for page in range(self.pages)])
+        return sum(result.ok for result in results)
+
+    def owners(self) -> int:
+        """Mappings of the device's BAR by any child; only the SLATs tell."""
+        if not self.slat.seen:
+            self.evidence.unseen("who maps the BAR")
+            return 0
+        return sum(len(self.slat.owners(self.bar_spa + page)) for page in range(self.device.pages))
+
     def audit(self) -> list[str]:
-        """SLAT of this partition against what is live: the region, and the child's RAM."""
+        """SLAT of this partition against what is live: the region, and the child's RAM. Nothing to say
+        where nobody sees it."""
+        if not self.slat.seen:
+            self.evidence.unseen("the audit of the SLAT")
+            return []
         regions = [
             judge_slat.Region(
                 "mmio", self.region.gfn, self.pages, spa=self.bar_spa + self.first_page, name="BAR"
@@ -97,7 +128,7 @@ class Mapped:
 
 @pytest.fixture
 def mapped(
-    lab: Lab, child: Vmm, slat: SlatProbe, ledger: LedgerProbe, evidence: Evidence
+    lab: BaseLab, child: Vmm, slat: SlatProbe, ledger: LedgerProbe, evidence: Evidence
 ) -> Callable[..., Mapped]:
     """Factory: create the partition once, then map (part of) a device's BAR into it."""
 
@@ -119,6 +150,8 @@ def mapped(
             region = child.map_bar(device.bdf, device.bar, gfn, count, first_page=first_page)
         else:
             region = child.map_physical((bar_spa + first_page) << 12, gfn, count)
-        return Mapped(lab, child, device, region, lab.child_partition(), bar_spa, first_page, slat)
+        # Without a view of the hypervisor's side nobody asks for the partition.
+        partition = lab.child_partition() if lab.witness.sees_children else 0
+        return Mapped(lab, child, device, region, partition, bar_spa, first_page, slat, evidence)
 
     return make

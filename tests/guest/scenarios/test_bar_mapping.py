@@ -17,7 +17,7 @@ def test_bar_of_several_pages_reaches_the_device(mapped, device, ledger, evidenc
     results = m.child.access([m.access(page) for page in pages])
     for page in pages:
         evidence.observe(f"page {page} is mapped to", m.place(page))
-    for record in ledger.maps(m.partition):
+    for record in ledger.maps(m.partition) if ledger.seen else ():
         if record.words[1] >= m.region.gfn:
             evidence.add(
                 f"ledger: MAP_GPA_PAGES gfn {record.words[1]:#x} SPA page {record.words[3]:#x}.."
@@ -31,13 +31,14 @@ def test_bar_of_several_pages_reaches_the_device(mapped, device, ledger, evidenc
 
 
 @scenario(claims=("C16",), quick=True)
-def test_one_page_of_bar_0_does_not_map_spa_0(mapped, edu, ledger, evidence):
+def test_one_page_of_bar_0_does_not_map_spa_0(mapped, edu, slat, evidence):
     m = mapped(edu, pages=1)
     (result,) = m.child.access([m.access(0, width=4)])
     value = result.value if result.value is not None else -1
-    evidence.observe("the page is mapped to", m.place(0))
     evidence.add(f"the child reads {value:#010x}, the device's identification is {EDU_IDENTIFICATION:#010x}")
-    assert m.spa(0) == m.bar_spa, f"BAR0 maps {m.place(0)}: the child reaches the root's own memory"
+    if slat.seen:
+        evidence.observe("the page is mapped to", m.place(0))
+        assert m.spa(0) == m.bar_spa, f"BAR0 maps {m.place(0)}: the child reaches the root's own memory"
     assert value == EDU_IDENTIFICATION, "the child does not read the device's identification"
 
 
@@ -48,7 +49,8 @@ def test_bar_0_of_several_pages_is_accepted(mapped, edu, evidence):
     # The edu liveness register answers with the complement of what was written to it.
     m.write(0, 4, 4, 0x12345678)
     assert m.read(0, 4, width=4) == 0x12345678 ^ 0xFFFFFFFF, "the liveness register does not answer"
-    evidence.observe("last page is mapped to", m.place(m.pages - 1))
+    if m.slat.seen:
+        evidence.observe("last page is mapped to", m.place(m.pages - 1))
 
 
 @scenario(claims=("C16",))

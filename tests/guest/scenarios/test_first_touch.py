@@ -91,6 +91,9 @@ def test_two_vps_first_touching_one_page_both_read_it(mapped, device, ledger, ev
             )
         m.child.unmap(m.region)
         m.region = m.child.map_bar(device.bdf, device.bar, m.region.gfn, m.pages)
+    if not ledger.seen:
+        evidence.unseen("map hypercalls that fail")
+        return
     failed = [r for r in ledger.maps(m.partition) if r.status]
     evidence.observe("failed map hypercalls", len(failed))
     assert not failed, f"MAP_GPA_PAGES failed with status {failed[0].status:#x}"

@@ -24,7 +24,10 @@ def test_access_without_a_region_reaches_the_vmm(lab, child, ledger, evidence, k
     assert result.message.name == "UNMAPPED_GPA"
     assert result.message.gpa == NOWHERE + 0x123
     assert result.message.access == kind
-    assert ledger.maps(lab.child_partition(), position) == (), "a map hypercall for a GPA without region"
+    if ledger.seen:
+        assert ledger.maps(lab.child_partition(), position) == (), "a map hypercall for a GPA without region"
+    else:
+        evidence.unseen("map hypercalls")
 
 
 @scenario(claims=("C8",), quick=True)
@@ -36,7 +39,10 @@ def test_access_beside_an_mmio_region_reaches_the_vmm(mapped, device, ledger, ev
         (result,) = m.child.access([Access(gpa, 8)])
         assert result.message is not None, f"GPA {gpa:#x} beside the region is reachable"
         assert result.message.gpa == gpa
-    assert ledger.maps(m.partition, position) == ()
+    if ledger.seen:
+        assert ledger.maps(m.partition, position) == ()
+    else:
+        evidence.unseen("map hypercalls")
     evidence.observe("pages beside the region", "intercepted")
 
 
@@ -50,5 +56,8 @@ def test_write_to_read_only_ram_reaches_the_vmm(lab, child, ledger, evidence):
     evidence.observe("message", result.message.name if result.message else "none")
     assert result.message is not None, "a write to read-only RAM went through"
     assert result.message.gpa == region.gpa + 8
+    if not ledger.seen:
+        evidence.unseen("map hypercalls")
+        return
     maps = [r for r in ledger.maps(lab.child_partition(), position) if r.words[2] & 2]
     assert not maps, "read-only RAM was mapped writable"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab.build.cpio import Archive
-from lab.build.rootfs import VMM_PATH, build_initramfs, overlay_cpio, parse_ldd
+from lab.build.rootfs import VMM_FOLDER, build_initramfs, overlay_cpio, parse_ldd
+from lab.build.vmm import BINARY
 from lab.cache import Cache
 from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
@@ -132,7 +133,7 @@ def test_init_is_valid_shell() -> None:
 
 
 def test_root_looks_for_the_vmm_where_it_is_put() -> None:
-    assert VMM == VMM_PATH
+    assert f"{VMM_FOLDER}/{BINARY}" == VMM
 
 
 needs_tools = pytest.mark.skipif(
@@ -148,7 +149,7 @@ def test_initramfs_has_all_that_a_login_needs_and_is_the_same_each_time(tmp_path
     image = build_initramfs(vmm, Cache(tmp_path / "one")).read_bytes()
     assert build_initramfs(vmm, Cache(tmp_path / "two")).read_bytes() == image
     found = unpack(image)
-    assert found[VMM_PATH.lstrip("/")][:2] == (stat.S_IFREG | 0o755, b"the VMM")
+    assert found["sbin/vmm"][:2] == (stat.S_IFREG | 0o755, b"the VMM")
     assert found["init"][1] == (images_dir() / "rootfs" / "init").read_bytes()
     assert found["bin/sh"][1] == b"busybox"
     assert found["bin/busybox"][1][:4] == b"\x7fELF"

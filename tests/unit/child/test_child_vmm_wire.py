@@ -21,6 +21,8 @@ Answer = Callable[[list[str]], str]
 class FakeVmm:
     """Answers each request with ``answer(words)``; remembers requests and how many were open."""
 
+    vmm = "/sbin/mshv-vmm"
+
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.requests: list[list[str]] = []

@@ -24,16 +24,23 @@ class FakeLab:
         self.why_not_clean = ""
         self.boot_seconds, self.release, self.name = 0.1, "7.3.4", "lab-1"
         self.log_mark = 0
-        self.machine = SimpleNamespace(alive=lambda: True)
         self.kernel_log = SimpleNamespace(
             mark=lambda: 0, position=lambda: 0, since=lambda p: [], serial_since=lambda p: []
         )
-        self.hypervisor = SimpleNamespace(
+        self.witness = SimpleNamespace(
+            sees_ledger=world.sighted,
+            sees_children=world.sighted,
+            detectors=None if world.sighted else ("warn",),
             position=lambda: 0,
             since=lambda p: LedgerSlice((), 0, 0),
-            faults=SimpleNamespace(clear=lambda: None),
         )
         self.root = SimpleNamespace(stacks=lambda: world.stacks)
+
+    def alive(self):
+        return True
+
+    def clear_faults(self):
+        pass
 
     def clean(self):
         return not self.why_not_clean
@@ -64,6 +71,7 @@ class World:
         self.boot_accidents = []
         self.probe_accidents = []
         self.stacks = ""
+        self.sighted = True
 
     def boot(self, request, progress):
         self.boots.append(request.kernel_args)
@@ -215,6 +223,29 @@ def test_one(lab):
         lab.spoil("dead")
         raise GuestDied("HV PANIC: tripwire: host state", kind=ACCIDENTS.pop(0), phase="scenario")
 """
+
+
+def test_what_a_machine_does_not_show_is_no_verdict(run, world):
+    world.sighted = False
+    result, events = run("""
+from lab.model.errors import NotObservable
+@pytest.mark.scenario()
+def test_blind(lab): raise NotObservable("the ledger")
+@pytest.mark.scenario()
+def test_by_value(lab, evidence): evidence.unseen("the SLAT")
+@pytest.mark.scenario()
+def test_failing(lab, evidence):
+    evidence.fail("wrong value")
+    raise NotObservable("the ledger")
+""")
+    result.assert_outcomes(passed=1, skipped=1, failed=1)
+    found = outcomes(events)
+    assert found["blind"]["verdict"] is None
+    assert found["blind"]["reasons"] == ["not observable here: the ledger"]
+    assert found["by_value"]["verdict"] == "pass"
+    assert found["by_value"]["unobserved"] == ["the SLAT", "partitions left behind"]
+    assert found["by_value"]["detectors"] == ["warn"]
+    assert found["failing"]["verdict"] == "fail", "what failed before stays a failure"
 
 
 def test_tripwire_is_run_once_more_on_a_fresh_boot(run, world):

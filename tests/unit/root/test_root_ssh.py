@@ -299,13 +299,18 @@ def test_refused_key_is_told_at_once(server: Server, tmp_path: Path) -> None:
         Root("127.0.0.1", server.port, other, NoWatch()).connect(5)
 
 
-READER = r"""sh -c 'while read -r from; do printf "6,%s,5,-;hello\nnext %s 0\n" $from $((from + 1)); done'"""
+VMM = r"""#!/bin/sh
+printf '6,%s,5,-;hello\nnext %s 0\n' $2 $(($2 + 1))
+"""
 
 
 def test_looks_at_the_kernel_log_share_a_channel_and_survive_its_end(
-    root: Root, server: Server, monkeypatch: pytest.MonkeyPatch
+    root: Root, server: Server, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("lab.root.root._KMSG_READER", READER)
+    vmm = tmp_path / "vmm"
+    vmm.write_text(VMM)
+    vmm.chmod(0o755)
+    root.vmm = str(vmm)
     assert root.kmsg(7).next == 8
     assert root.kmsg(8).lines == ("[    0.000005] hello",)
     assert len(server.processes) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from lab import templates
 from lab.model.errors import BadInput
-from lab.model.machine import EduDevice, IvshmemDevice
+from lab.model.machine import EduDevice, IvshmemDevice, PciDevice, SshAccess
 from lab.templates import load_machine, parse_size
 
 MINIMAL = 'name = "m"\ncpus = 1\nmemory = "1G"\n'
@@ -63,7 +63,71 @@ def test_parameters_change_the_machine():
     assert spec.hypervisor_args == ("verbose=2",)
 
 
-@pytest.mark.parametrize("name", ["mshv-root", "bare-root"])
+def test_kvm_root_differs_from_mshv_root_only_in_name_and_hypervisor():
+    root, kvm = load_machine("mshv-root"), load_machine("kvm-root")
+    differing = {key for key in root.__slots__ if getattr(root, key) != getattr(kvm, key)}
+    assert differing == {"name", "hypervisor"}
+    assert kvm.hypervisor == "kvm" and kvm.booted_by_lab and kvm.runs_children
+
+
+def test_external_machine_is_an_ssh_access_and_nothing_else():
+    spec = load_machine("external", {"host": "box", "port": "2222", "devices": "0000:3b:00.0/2,0000:3b:00.1"})
+    assert spec.ssh == SshAccess("box", 2222, "root", "~/.ssh/id_ed25519", "~/.ssh/known_hosts")
+    assert spec.devices == (PciDevice("pci0", "0000:3b:00.0", 2), PciDevice("pci1", "0000:3b:00.1", 0))
+    assert (spec.cpus, spec.memory, spec.kernel_args, spec.booted_by_lab) == (0, 0, (), False)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "needs the host to reach"),
+        ({"host": "-oProxyCommand=x"}, "not a host's name"),
+        ({"host": "a b"}, "not a host's name"),
+        ({"host": "box", "port": "0"}, "between 1 and 65535"),
+        ({"host": "box", "user": "r;t"}, "not a user's name"),
+        ({"host": "box", "key": ""}, "needs a value for key"),
+        ({"host": "box", "devices": "3b:00.0/2"}, "PCI address in full"),
+        ({"host": "box", "devices": "0000:3b:00.0/7"}, "between 0 and 5"),
+        ({"host": "box", "devices": "0000:3b:00.0/1,0000:3b:00.0/2"}, "is taken by 'pci0'"),
+        ({"host": "box", "cpus": "2"}, "unknown parameter 'cpus'"),
+    ],
+)
+def test_bad_external_machine_is_refused(params, words):
+    assert words in str(refused("external", **params))
+
+
+def test_keys_of_a_booted_machine_are_unknown_to_an_external_one(template):
+    path = template('name = "m"\nhypervisor = "external"\ncpus = 2\n')
+    assert "unknown key 'cpus' in an external machine" in str(refused(path))
+    path = template(MINIMAL + 'host = "box"\n')
+    assert "unknown key 'host' in a machine" in str(refused(path))
+
+
+def test_hyperv_machine_takes_the_users_images():
+    params = {"disk": "a.qcow2,b.raw", "vars": "VARS.fd", "cpu_vendor": "intel"}
+    spec = load_machine("hyperv", params)
+    assert spec.images is not None and spec.hypervisor == "hyperv" and not spec.booted_by_lab
+    assert spec.images.disks == ("a.qcow2", "b.raw")
+    assert (spec.images.vars, spec.images.cpu_vendor, spec.images.ssh_port) == ("VARS.fd", "intel", 2222)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "needs a disk with Microsoft's hypervisor on it"),
+        ({"disk": "a.qcow2"}, "needs a copy of the firmware's variable store"),
+        ({"disk": "a.qcow2", "vars": "v", "firmware": ""}, "needs a UEFI code image"),
+        ({"disk": "a.qcow2", "vars": "v", "cpu_vendor": "via"}, "not one of amd, intel"),
+        ({"disk": "a.qcow2", "vars": "v", "ssh_port": "99999"}, "between 1 and 65535"),
+    ],
+)
+def test_hyperv_machine_without_its_images_says_which_parameter(params, words):
+    error = refused("hyperv", **params)
+    assert words in str(error)
+    assert "hyperv.toml.j2:" in error.where
+
+
+@pytest.mark.parametrize("name", ["mshv-root", "bare-root", "kvm-root", "external", "hyperv"])
 def test_every_parameter_of_a_shipped_template_is_explained(name):
     assert name in templates.available()
     assert all(parameter.help for parameter in templates.parameters(templates.find(name)))

@@ -91,6 +91,7 @@
 #define HC_GET_VP_STATE 0x00e3
 #define HC_SET_VP_STATE 0x00e4
 #define HC_GET_PARTITION_PROPERTY_EX 0x0101
+#define HC_MAP_STATS_PAGE2 0x0131
 
 /* ---- system properties and related enumerations ---- */
 #define SYS_SLEEP_STATE 3
@@ -121,6 +122,8 @@
 #define PROP_PROCESSOR_FEATURES0 0x0006000a
 #define PROP_PROCESSOR_FEATURES1 0x0006000b
 #define PROP_VMM_CAPABILITIES 0x00090007
+#define VMM_CAP_OVERLAY_GPFN BIT(1)	/* the parent says where state and statistics pages go */
+#define VMM_CAP_INTEGRATED_SCHEDULER BIT(6)
 #define VENDOR_AMD 0
 
 /* Partition creation flags */
@@ -191,9 +194,44 @@
 
 /* ---- statistics ---- */
 #define STATS_HYPERVISOR 0x00000001
+#define STATS_LP 0x00000002
+#define STATS_PARTITION 0x00010001
 #define STATS_VP 0x00010002
+#define STATS_OF_PARTITION 0x00010000	/* types whose identity begins with a partition */
 #define STATS_AREAS 2			/* self and parent */
-#define STATS_LOGICAL_PROCESSORS 1	/* counter in the hypervisor page */
+/* Counters, as drivers/hv/mshv_debugfs_counters.c names them: of the hypervisor, */
+#define STATS_HV_LOGICAL_PROCESSORS 1
+#define STATS_HV_PARTITIONS 2
+#define STATS_HV_TOTAL_PAGES 3
+#define STATS_HV_VIRTUAL_PROCESSORS 4
+/* of a logical processor, */
+#define STATS_LP_GLOBAL_TIME 1
+#define STATS_LP_TOTAL_RUN_TIME 2
+#define STATS_LP_HYPERVISOR_RUN_TIME 3
+#define STATS_LP_CONTEXT_SWITCHES 5
+#define STATS_LP_HALTS 10
+#define STATS_LP_ROOT_VP_INDEX 19
+/* of a partition, */
+#define STATS_PT_VIRTUAL_PROCESSORS 1
+#define STATS_PT_DEPOSITED_PAGES 5
+#define STATS_PT_PARTITION_ID 26
+#define STATS_PT_ACTIVE_CHILDREN 46
+/* and of a virtual processor */
+#define STATS_VP_TOTAL_RUN_TIME 1
+#define STATS_VP_HYPERVISOR_RUN_TIME 2
+#define STATS_VP_HYPERCALLS 7
+#define STATS_VP_IO_INSTRUCTIONS 13
+#define STATS_VP_HLT_INSTRUCTIONS 15
+#define STATS_VP_CPUID_INSTRUCTIONS 19
+#define STATS_VP_MSR_ACCESSES 21
+#define STATS_VP_OTHER_INTERCEPTS 23
+#define STATS_VP_EXTERNAL_INTERRUPTS 25
+#define STATS_VP_IO_MESSAGES 40
+#define STATS_VP_MEMORY_MESSAGES 41
+#define STATS_VP_OTHER_MESSAGES 43
+#define STATS_VP_LP_MIGRATIONS 45
+#define STATS_VP_NESTED_PAGE_FAULTS 71
+#define STATS_VP_LP_DISPATCHES 74
 #define STATS_VP_DISPATCH_BLOCKED 202	/* VpRootDispatchThreadBlocked */
 
 /* ---- device interrupts ---- */
@@ -212,6 +250,7 @@
 /* ---- VP state pages and images ---- */
 #define STATE_PAGE_REGISTERS 0
 #define STATE_PAGE_MESSAGE 1
+#define MAP_STATE_LOCATION 1		/* the caller says where */
 #define VP_STATE_PFN BIT(31)
 #define VP_STATE_LAPIC (0 | VP_STATE_PFN)
 #define VP_STATE_XSAVE (1 | VP_STATE_PFN)

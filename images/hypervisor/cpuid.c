@@ -26,9 +26,11 @@ static void hypervisor_leaf(u32 leaf, u32 r[4])
 	case LEAF_FEATURES:
 		r[0] = FEAT_VP_RUNTIME | FEAT_REFCOUNT | FEAT_SYNIC | FEAT_APIC_MSRS | FEAT_HYPERCALL | FEAT_VP_INDEX |
 		       FEAT_REFERENCE_TSC | FEAT_FREQUENCY;
-		/* creating partitions and managing CPUs together make Linux a root */
-		r[1] = PRIV_CREATE_PARTITIONS | PRIV_PARTITION_ID | PRIV_MEMORY_POOL | PRIV_POST_MESSAGES |
-		       PRIV_SIGNAL_EVENTS | PRIV_CREATE_PORT | PRIV_CONNECT_PORT | PRIV_STATS | PRIV_CPU_MANAGEMENT;
+		/* creating partitions and managing CPUs together make Linux a root; an L1VH parent knows itself as "self" */
+		r[1] = PRIV_CREATE_PARTITIONS | PRIV_MEMORY_POOL | PRIV_POST_MESSAGES | PRIV_SIGNAL_EVENTS |
+		       PRIV_CREATE_PORT | PRIV_CONNECT_PORT | PRIV_STATS;
+		if (!l1vh)
+			r[1] |= PRIV_PARTITION_ID | PRIV_CPU_MANAGEMENT;
 		r[3] = MISC_FREQUENCY_MSRS | MISC_CRASH_MSRS;
 		if (stimers_announced) {
 			r[0] |= FEAT_STIMERS;
@@ -47,6 +49,8 @@ static void hypervisor_leaf(u32 leaf, u32 r[4])
 		r[0] = HARDWARE_SLAT;
 		break;
 	case LEAF_CPU_MANAGEMENT:
+		if (l1vh)
+			break;
 		r[0] = MANAGE_START_LP | MANAGE_CREATE_ROOT_VP | MANAGE_IDENTITY;
 		break;
 	}

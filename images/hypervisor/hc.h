@@ -24,6 +24,7 @@ struct hc {
 #define OP_PUBLISH 4			/* changes what the host sees of the target partition */
 #define OP_NO_PARTITION 8		/* the input does not begin with a partition */
 #define OP_HEADER 16			/* takes a variable header */
+#define OP_ROOT_ONLY 32			/* an L1VH parent may not */
 
 struct op {
 	u16 (*run)(struct hc *);
@@ -32,7 +33,7 @@ struct op {
 	u8 flags, rep_in, rep_out;	/* rep_*: bytes per repetition; all must stay inside one page */
 };
 
-#define HC_TABLE (HC_GET_PARTITION_PROPERTY_EX + 1)
+#define HC_TABLE (HC_MAP_STATS_PAGE2 + 1)
 extern const struct op hypercall_table[HC_TABLE];
 
 static inline void hc_word(struct hc *c, u64 w)
@@ -98,6 +99,7 @@ void hc_decode_state_page(struct hc *);
 void hc_decode_dispatch(struct hc *);
 /* hc_stats.c */
 u16 hc_map_stats(struct hc *);
+u16 hc_map_stats2(struct hc *);
 u16 hc_unmap_stats(struct hc *);
 void hc_decode_stats(struct hc *);
 /* hc_port.c */

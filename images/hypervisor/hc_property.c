@@ -114,7 +114,7 @@ u16 hc_set_property(struct hc *c)
 	return ST_OK;
 }
 
-/* The only large property Linux asks for; we have none of the capabilities. */
+/* The properties that Linux asks for here. Capabilities are what sets an L1VH parent apart; the root has none. */
 u16 hc_get_property_ex(struct hc *c)
 {
 	const struct in_get_property_ex *in = c->in;
@@ -124,11 +124,17 @@ u16 hc_get_property_ex(struct hc *c)
 
 	if (!pt)
 		return ST_INVALID_PARTITION_ID;
+	if (code == PROP_INTEGRATED_SCHEDULER && l1vh && !sched_is_ours()) {
+		*(u64 *)c->out = true;
+		return ST_OK;
+	}
 	if (code != PROP_VMM_CAPABILITIES) {
 		LEDGER_EVENT(c->lp, EV_PROPERTY_GET, FLAG_UNIMPLEMENTED, code, pt->id);
 		return ST_UNKNOWN_PROPERTY;
 	}
 	memset(out, 0, sizeof *out);
 	out->banks = 1;
+	if (l1vh && pt->id == ROOT_ID)
+		out->bits = VMM_CAP_OVERLAY_GPFN | (sched_is_ours() ? 0 : VMM_CAP_INTEGRATED_SCHEDULER);
 	return ST_OK;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Statistics pages: taken from the root's pool, one for each object and area, shared by all who map them. */
+/*
+ * Statistics pages: from the parent's pool, or where an L1VH parent wants them; one for each object and area, shared by
+ * all who map it.
+ */
 #include "hc.h"
 
-#define MAX_STATS 64
+#define MAX_STATS 640			/* two areas of everything there can be */
 #define AREA_SHIFT 56			/* the area is the last byte of every identity */
 
-struct stats_entry { u32 type; u64 id[2]; u64 *page; u32 refs; };
+struct stats_entry { u32 type, refs; u64 id[2]; struct stats_page page; };
 static struct stats_entry entries[MAX_STATS];
 
 void hc_decode_stats(struct hc *c)
@@ -17,79 +20,126 @@ void hc_decode_stats(struct hc *c)
 	hc_word(c, in->id[1]);
 }
 
-static struct stats_entry *find(const struct in_stats_page *in)
+static u32 area_of(const u64 id[2]) { return id[1] >> AREA_SHIFT & 0xff; }
+
+/* The identity, with "self" resolved. */
+static void identity(const struct in_stats_page *in, u64 id[2])
+{
+	id[0] = in->type & STATS_OF_PARTITION && in->id[0] == PARTITION_SELF ? ROOT_ID : in->id[0];
+	id[1] = in->id[1];
+}
+
+static struct stats_entry *find(u32 type, const u64 id[2])
 {
 	for (u32 i = 0; i < MAX_STATS; i++) {
 		struct stats_entry *s = &entries[i];
-		if (s->page && s->type == in->type && s->id[0] == in->id[0] && s->id[1] == in->id[1])
+		if (s->refs && s->type == type && s->id[0] == id[0] && s->id[1] == id[1])
 			return s;
 	}
 	return NULL;
 }
 
-static u16 add(const struct in_stats_page *in, struct stats_entry **out)
+static struct stats_entry *unused(void)
 {
-	for (u32 i = 0; i < MAX_STATS; i++) {
-		struct stats_entry *s = &entries[i];
-		if (s->page)
-			continue;
-		s->page = pool_get(&parts[0].pool);
-		if (!s->page)
-			return ST_INSUFFICIENT_MEMORY;
-		s->type = in->type;
-		s->id[0] = in->id[0];
-		s->id[1] = in->id[1];
-		s->refs = 0;
-		*out = s;
-		return ST_OK;
-	}
-	return ST_NO_RESOURCES;
+	for (u32 i = 0; i < MAX_STATS; i++)
+		if (!entries[i].refs)
+			return &entries[i];
+	return NULL;
 }
 
-/* A child VP publishes "dispatch thread blocked" in its page. */
-static void attach(const struct stats_entry *s, u64 *page)
+/* An L1VH parent sees neither the machine nor what its own parent counts about it. */
+static u16 check(u32 type, const u64 id[2])
 {
-	u32 area = s->id[1] >> AREA_SHIFT & 0xff;
-	struct partition *pt;
-	struct vp *vp;
+	bool machine = type == STATS_HYPERVISOR || type == STATS_LP;
 
-	if (s->type == STATS_HYPERVISOR && page)
-		page[STATS_LOGICAL_PROCESSORS] = nlps;
-	if (s->type != STATS_VP || area >= STATS_AREAS)
-		return;
-	pt = pt_find(s->id[0]);
-	vp = pt && pt->id != ROOT_ID ? vp_find(pt, (u32)s->id[1]) : NULL;
-	if (vp)
-		vp->stats[area] = page;
+	if (!machine && type != STATS_PARTITION && type != STATS_VP)
+		return ST_INVALID_PARAMETER;
+	if (area_of(id) >= STATS_AREAS || (machine && area_of(id)))
+		return ST_INVALID_PARAMETER;
+	if (l1vh && (machine || (id[0] == ROOT_ID && area_of(id))))
+		return ST_ACCESS_DENIED;
+	return ST_OK;
+}
+
+static u16 map(struct hc *c, u64 *at, u64 **shown)
+{
+	const struct in_stats_page *in = c->in;
+	u32 type = in->type;
+	struct stats_entry *s;
+	u64 id[2];
+	u16 st;
+
+	identity(in, id);
+	c->pt = &parts[0];		/* whose pool pays */
+	st = check(type, id);
+	if (st)
+		return st;
+	s = find(type, id);
+	if (s && at)
+		return ST_INVALID_PARAMETER;	/* it cannot be in two places */
+	if (!s) {
+		s = unused();
+		if (!s)
+			return ST_NO_RESOURCES;
+		s->type = type;
+		memcpy(s->id, id, sizeof s->id);
+		s->page.theirs = at;
+		s->page.page = at ? at : pool_get(&parts[0].pool);
+		if (!s->page.page)
+			return ST_INSUFFICIENT_MEMORY;
+		if (!stats_attach(type, id, area_of(id), &s->page)) {
+			if (!at)
+				pool_put(&parts[0].pool, s->page.page);
+			return ST_INVALID_PARAMETER;
+		}
+		stats_show(c->lp);
+	}
+	s->refs++;
+	*shown = s->page.page;
+	return ST_OK;
 }
 
 u16 hc_map_stats(struct hc *c)
 {
-	const struct in_stats_page *in = c->in;
 	struct out_map_page *out = c->out;
-	struct stats_entry *s = find(in);
-	u16 st = s ? ST_OK : add(in, &s);
+	u64 *page;
+	u16 st = map(c, NULL, &page);
 
-	c->pt = &parts[0];		/* whose pool pays */
-	if (st)
-		return st;
-	s->refs++;
-	attach(s, s->page);
-	out->pfn = (u64)s->page / PAGE;
-	return ST_OK;
+	if (!st)
+		out->pfn = (u64)page / PAGE;
+	return st;
+}
+
+/* The parent names the page: only one that was told that it can (VMM capabilities). */
+u16 hc_map_stats2(struct hc *c)
+{
+	const struct in_map_stats2 *in = c->in;
+	u64 pfn = in->location, *at, *page;
+
+	if (!l1vh)
+		return ST_ACCESS_DENIED;
+	at = pfn >> (64 - PAGE_SHIFT) ? NULL : root_ptr(pfn * PAGE, PAGE);
+	if (!at)
+		return ST_INVALID_PARAMETER;
+	memset(at, 0, PAGE);
+	return map(c, at, &page);
 }
 
 u16 hc_unmap_stats(struct hc *c)
 {
-	struct stats_entry *s = find(c->in);
+	const struct in_stats_page *in = c->in;
+	struct stats_entry *s;
+	u64 id[2];
 
+	identity(in, id);
 	c->pt = &parts[0];
+	s = find(in->type, id);
 	if (!s)
 		return ST_INVALID_PARAMETER;
 	if (--s->refs)
 		return ST_OK;
-	attach(s, NULL);
-	pool_put(&parts[0].pool, s->page);
-	s->page = NULL;
+	stats_attach(s->type, s->id, area_of(s->id), NULL);
+	if (!s->page.theirs)
+		pool_put(&parts[0].pool, s->page.page);
 	return ST_OK;
 }

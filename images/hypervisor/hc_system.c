@@ -68,12 +68,13 @@ u16 hc_lp_run_time(struct hc *c)
 {
 	const struct in_lp_run_time *in = c->in;
 	struct out_lp_run_time *out = c->out;
+	struct lp_times t;
 	u32 lp = in->lp;
 
 	if (lp >= nlps || !lps[lp].started)
 		return ST_INVALID_LP_INDEX;
-	memset(out, 0, sizeof *out);
-	out->global = ref_time();
+	t = stats_times(&lps[lp]);
+	*out = (struct out_lp_run_time){ .global = ref_time(), .local = t.run, .hypervisor = t.hypervisor };
 	return ST_OK;
 }
 

@@ -18,6 +18,8 @@ u16 hc_create_vp(struct hc *c)
 
 	if (!pt)
 		return ST_INVALID_PARTITION_ID;
+	if (pt->id == ROOT_ID && l1vh)
+		return ST_ACCESS_DENIED;
 	if (pt->id == ROOT_ID)
 		return index < nlps ? ST_OK : ST_INVALID_VP_INDEX;
 	return vp_create(pt, index);
@@ -177,8 +179,18 @@ u16 hc_map_state_page(struct hc *c)
 
 	if (st)
 		return st;
-	if (in->flags)			/* a location chosen by the root: only L1VH parents ask for that */
+	if (in->flags & ~MAP_STATE_LOCATION || in->type > STATE_PAGE_MESSAGE)
 		return ST_INVALID_PARAMETER;
+	if (in->flags) {		/* only an L1VH parent may choose */
+		u64 at = in->location;
+
+		if (!l1vh || at >> (64 - PAGE_SHIFT) || !root_ptr(at * PAGE, PAGE))
+			return ST_INVALID_PARAMETER;
+		vp->state_at[in->type] = at * PAGE;
+		overlay_state_out(vp);
+		out->pfn = at;
+		return ST_OK;
+	}
 	switch (in->type) {
 	case STATE_PAGE_REGISTERS: out->pfn = (u64)vp->regs_page / PAGE; return ST_OK;
 	case STATE_PAGE_MESSAGE: out->pfn = (u64)vp->msg_page / PAGE; return ST_OK;
@@ -194,7 +206,12 @@ u16 hc_unmap_state_page(struct hc *c)
 
 	if (st)
 		return st;
-	return in->type <= STATE_PAGE_MESSAGE ? ST_OK : ST_INVALID_PARAMETER;
+	if (in->type > STATE_PAGE_MESSAGE)
+		return ST_INVALID_PARAMETER;
+	if (in->type == STATE_PAGE_REGISTERS)
+		overlay_state_in(vp);
+	vp->state_at[in->type] = 0;
+	return ST_OK;
 }
 
 /* ---- running ---- */

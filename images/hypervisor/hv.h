@@ -3,6 +3,7 @@
 #ifndef HV_H
 #define HV_H
 
+#include "abi.h"
 #include "cpu.h"
 #include "host.h"
 #include "svm.h"
@@ -21,6 +22,15 @@
 #define MARK_PORT 0xe8			/* root user space marks a place in the ledger: outb, or rdmsr MARK_MSR + n */
 #define MARK_MSR 0x4f000000u
 #define MARK_MSR_LAST (MARK_MSR + 0xff)
+
+/* ---- statistics: what we count of a VP, times in TSC ticks first ---- */
+enum vp_stat {
+	VS_RUN_TIME, VS_HYPERVISOR_TIME, VS_HYPERCALLS, VS_IO, VS_HLT, VS_CPUID, VS_MSR, VS_OTHER, VS_INTERRUPTS,
+	VS_PAGE_FAULTS, VS_IO_MESSAGES, VS_MEMORY_MESSAGES, VS_OTHER_MESSAGES, VS_MIGRATIONS, VS_DISPATCHES, VS_COUNT
+};
+struct stats_page { u64 *page; bool theirs; };	/* theirs: at an address that the parent named */
+struct lp_time { u64 start, entered, root, child, idle; bool idles; };	/* TSC: two points, then durations */
+struct lp_times { u64 root, run, hypervisor; };	/* units of 100 ns */
 
 /* ---- partitions and virtual processors ---- */
 enum pt_state { PT_FREE, PT_CREATED, PT_ACTIVE, PT_FINALIZED };
@@ -44,7 +54,10 @@ struct vp {
 	u64 xcr0, dr[4], tsc_aux, apic_base;
 	struct wire_register_page *regs_page;
 	struct message *msg_page;
-	u64 *stats[2];			/* self and parent statistics pages, when mapped */
+	u64 state_at[2];		/* GPAs where an L1VH parent wants to see these two, 0 for none */
+	struct stats_page *stats[STATS_AREAS];	/* when mapped */
+	u64 count[VS_COUNT];
+	u32 last_lp;			/* LP number + 1 of the last run */
 	u64 explicit_suspend, intercept_suspend, dispatch_suspend;
 	u64 root_signal_count;
 	u64 pending_interruption, deliverability;
@@ -68,6 +81,7 @@ struct partition {
 	u64 id, flags;
 	struct pool pool;
 	u64 npt;			/* root of the second-level table */
+	struct stats_page *stats[STATS_AREAS];
 	u32 asid;
 	struct vp vp[MAX_VPS];
 	struct intercept intercept[MAX_INTERCEPTS];
@@ -94,6 +108,10 @@ struct lp {
 	struct vmcb *idle_vmcb;		/* waits for interrupts, see sched.c */
 	u64 slice;			/* TSC when the root's VP last got this LP */
 	u32 turn;			/* child VP that last had it */
+	struct lp_time time;
+	u64 shown;			/* TSC when its statistics were last shown */
+	u64 switches, halts;
+	struct stats_page *stats, *vp_stats[STATS_AREAS];	/* of the LP, and of the root's VP on it */
 	struct gprs g;
 	void *hsave;
 	u8 *fpu;
@@ -191,6 +209,27 @@ void note_exit(struct lp *, const struct vmcb *, u32 who);
 void lp_run(struct lp *) __attribute__((noreturn));
 extern u64 xcr0_max;
 
+/* stats.c */
+void stats_store(const struct stats_page *, u32 counter, u64 value);
+void stats_enter(struct lp *);
+u64 stats_leave(struct lp *, u64 *spent);
+void stats_count_exit(struct vp *);
+void stats_count_message(struct vp *);
+void stats_count_run(struct lp *, struct vp *, u64 ticks, u64 in_guest);
+struct lp_times stats_times(const struct lp *);
+void stats_show_vp(const struct vp *);
+void stats_show_partition(const struct partition *);
+void stats_show(struct lp *);
+void stats_root_exit(struct lp *);
+bool stats_attach(u32 type, const u64 id[2], u32 area, struct stats_page *);
+
+/* overlay.c */
+extern bool l1vh;			/* the parent is an L1VH partition, not the root */
+void overlay_init(u64 *msr, bool provided);
+bool overlay_write(u64 *msr, u64 val);
+void overlay_state_in(struct vp *);
+void overlay_state_out(struct vp *);
+
 /* sched.c */
 extern u32 scheduler;			/* SCHEDULER_* */
 bool sched_is_ours(void);
@@ -210,6 +249,7 @@ extern bool stimers_announced;
 void time_init(void);
 u64 ref_time(void);
 u64 ref_to_tsc(u64 ref);
+u64 ref_units(u64 ticks);
 void *tsc_page(void);
 bool probe_expected(enum event_code, u64 number);
 extern u64 tsc_hz;

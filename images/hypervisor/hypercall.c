@@ -95,6 +95,8 @@ static u16 run(struct hc *c, const struct op *op)
 		c->partition = *(const u64 *)c->in;
 	if (op->flags & OP_IGNORED)
 		c->flags |= FLAG_IGNORED;
+	if (op->flags & OP_ROOT_ONLY && l1vh)
+		return ST_ACCESS_DENIED;
 	f = fault_find(c->code, c->partition, c->gfn, c->pages);
 	return f ? run_faulted(c, op, f) : op->run(c);
 }
@@ -148,8 +150,11 @@ void hypercall(struct lp *lp)
 			decode_raw(&c, c.fast ? sizeof fast_input : sizeof c.word);
 	}
 	v->rax = st | (u64)(op && op->flags & OP_REP ? c.done : 0) << RESULT_DONE_SHIFT;
-	if (op && op->flags & OP_PUBLISH && c.pt)
+	if (op && op->flags & OP_PUBLISH && c.pt) {
 		host_publish(c.pt);
+		stats_show_partition(c.pt);
+	}
+	stats_show(lp);
 	if (verbose > 1 || (verbose && st))
 		kprintf("lp %u: hypercall %#x reps %u+%u -> %#x done %u\n", lp->index, c.code, c.start, c.reps, st, c.done);
 	record(&c, st, &r);

@@ -81,6 +81,16 @@ static u32 scheduler_of(const char *name)
 	panic("scheduler=%s: must be root, core or classic", name);
 }
 
+/* Boot argument "parent=". */
+static bool parent_is_l1vh(const char *name)
+{
+	if (!name || is_word(name, "root"))
+		return false;
+	if (is_word(name, "l1vh"))
+		return true;
+	panic("parent=%s: must be root or l1vh", name);
+}
+
 /* Boot argument "die=panic" or "die=tripwire": proves that the host notices. */
 static void die_on_purpose(const char *how)
 {
@@ -103,7 +113,9 @@ void bsp_main(u64 multiboot_info)
 	host_block.lps = nlps;
 	if ((p = option(args, "verbose")))
 		verbose = strtou(p, NULL);
-	scheduler = scheduler_of(option(args, "scheduler"));
+	l1vh = parent_is_l1vh(option(args, "parent"));
+	p = option(args, "scheduler");
+	scheduler = scheduler_of(p ? p : l1vh ? "core" : "root");
 	fault_boot_args(args);
 	stimers_announced = !(p = option(args, "stimer")) || strncmp(p, "off", 3);
 	time_init();

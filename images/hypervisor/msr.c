@@ -32,6 +32,8 @@ void msr_init(void)
 	memcpy(page, code, sizeof code);
 	hypercall_msr = (u64)page;
 	tsc_msr = (u64)tsc_page();
+	overlay_init(&hypercall_msr, false);
+	overlay_init(&tsc_msr, false);
 }
 
 static bool is_absent(u32 m)
@@ -50,7 +52,7 @@ static enum outcome msr_read(struct lp *lp, u32 m, u64 *val)
 	case SMSR_GUEST_OS_ID: *val = guest_os_id; break;
 	case SMSR_HYPERCALL: *val = hypercall_msr; break;
 	case SMSR_VP_INDEX: *val = lp->index; break;
-	case SMSR_VP_RUNTIME:
+	case SMSR_VP_RUNTIME: *val = stats_times(lp).root; break;
 	case SMSR_TIME_REF_COUNT: *val = ref_time(); break;
 	case SMSR_REFERENCE_TSC: *val = tsc_msr; break;
 	case SMSR_TSC_FREQUENCY: *val = tsc_hz; break;
@@ -92,9 +94,6 @@ static void crash_notify(struct lp *lp, u64 ctl)
 	LEDGER_EVENT(lp, EV_ROOT_CRASH, 0, ctl, crash[0], crash[1], crash[2], crash[3], crash[4]);
 }
 
-/* The hypervisor owns these pages: the root switches them on and off but cannot move them. */
-static void enable(u64 *msr, u64 val) { *msr = (*msr & ~SMSR_ENABLE) | (val & SMSR_ENABLE); }
-
 static enum outcome msr_write(struct lp *lp, u32 m, u64 val)
 {
 	switch (m) {
@@ -104,13 +103,11 @@ static enum outcome msr_write(struct lp *lp, u32 m, u64 val)
 	case SMSR_GUEST_OS_ID:
 		guest_os_id = val;
 		if (!val)		/* a hypercall page needs a guest that has said what it is */
-			enable(&hypercall_msr, 0);
+			overlay_write(&hypercall_msr, hypercall_msr & ~SMSR_ENABLE);
 		break;
 	case SMSR_HYPERCALL:
-		if (guest_os_id)
-			enable(&hypercall_msr, val);
-		break;
-	case SMSR_REFERENCE_TSC: enable(&tsc_msr, val); break;
+		return !guest_os_id || overlay_write(&hypercall_msr, val) ? MSR_DONE : MSR_FAULT;
+	case SMSR_REFERENCE_TSC: return overlay_write(&tsc_msr, val) ? MSR_DONE : MSR_FAULT;
 	case SMSR_EOI: apic_eoi(); break;
 	case SMSR_ICR: root_icr(lp, val >> XAPIC_DEST_SHIFT, val); break;
 	case SMSR_TPR:
@@ -118,7 +115,7 @@ static enum outcome msr_write(struct lp *lp, u32 m, u64 val)
 			return MSR_FAULT;
 		apic_write(APIC_TPR, val);
 		break;
-	case SMSR_VP_ASSIST_PAGE: enable(&lp->vp_assist, val); break;
+	case SMSR_VP_ASSIST_PAGE: return overlay_write(&lp->vp_assist, val) ? MSR_DONE : MSR_FAULT;
 	case SMSR_SCONTROL ... SMSR_SINT15: return synic_write(lp, m, val) ? MSR_DONE : MSR_FAULT;
 	case SMSR_STIMER0_CONFIG ... SMSR_STIMER3_COUNT:
 		return stimers_announced && stimer_write(lp, m, val) ? MSR_DONE : MSR_FAULT;

@@ -39,12 +39,15 @@ void lp_run(struct lp *lp)
 {
 	struct vmcb *v = lp->vmcb;
 
+	lp->time.start = rdtsc();
 	asm volatile("vmload %0" :: "a"(v) : "memory");
 	for (;;) {
 		if (__atomic_load_n(&host_block.control.park, __ATOMIC_ACQUIRE))
 			park(lp);
 		synic_enter(lp);
+		stats_enter(lp);
 		vmrun_guest(v, &lp->g);
+		stats_leave(lp, &lp->time.root);
 		synic_left(lp);
 		v->tlb_ctl = 0;
 		v->eventinj = 0;
@@ -92,6 +95,7 @@ void lp_run(struct lp *lp)
 			panic("lp %u: root exit %#lx info %#lx %#lx rip %#lx cr3 %#lx rsp %#lx", lp->index, v->exitcode,
 			      v->info1, v->info2, v->rip, v->cr3, v->rsp);
 		}
+		stats_root_exit(lp);
 		if (sched_is_ours())
 			sched_root_exit(lp);
 	}

@@ -61,7 +61,11 @@ static bool idle(struct lp *lp, bool poll)
 	v->rip = IDLE_GPA + (poll ? IDLE_POLL : IDLE_HALT);
 	v->eventinj = 0;
 	v->tlb_ctl = TLB_FLUSH_ALL;
+	lp->time.idles = true;
+	stats_enter(lp);
 	vmrun_guest(v, &g);
+	stats_leave(lp, &lp->time.idle);
+	lp->time.idles = false;
 	note_exit(lp, v, WHO_IDLE);
 	if (v->exitcode != EXIT_INTR && v->exitcode != EXIT_NMI && v->exitcode != EXIT_VMMCALL)
 		panic("lp %u: exit %#lx of the idle guest at %#lx", lp->index, v->exitcode, v->rip);
@@ -181,6 +185,7 @@ void sched_root_halts(struct lp *lp)
 	}
 	v->rip += LEN_HLT;
 	v->shadow = 0;
+	lp->halts++;
 	run_children(lp, true);
 }
 

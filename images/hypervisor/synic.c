@@ -15,6 +15,10 @@ void synic_init(struct lp *lp)
 	lp->siefp = (u64)shared_alloc();
 	lp->sirbp = (u64)shared_alloc();
 	lp->vp_assist = (u64)shared_alloc();
+	overlay_init(&lp->simp, true);
+	overlay_init(&lp->siefp, true);
+	overlay_init(&lp->sirbp, false);
+	overlay_init(&lp->vp_assist, false);
 	for (u32 i = 0; i < SYNIC_SINTS; i++) {
 		lp->sint[i] = SINT_MASKED;
 		s->first[i] = s->last[i] = SYNIC_NONE;
@@ -247,9 +251,6 @@ bool synic_ring(struct lp *lp, u32 sint, u32 port)
 }
 
 /* ---- registers ---- */
-/* The hypervisor owns these pages: the root switches them on and off but cannot move them. */
-static void enable(u64 *msr, u64 val) { *msr = (*msr & ~SMSR_ENABLE) | (val & SMSR_ENABLE); }
-
 bool synic_read(const struct lp *lp, u32 m, u64 *val)
 {
 	switch (m) {
@@ -268,10 +269,10 @@ static bool write(struct lp *lp, u32 m, u64 val)
 {
 	switch (m) {
 	case SMSR_SCONTROL: lp->scontrol = val; return true;
-	case SMSR_SIEFP: enable(&lp->siefp, val); return true;
-	case SMSR_SIMP: enable(&lp->simp, val); return true;
+	case SMSR_SIEFP: return overlay_write(&lp->siefp, val);
+	case SMSR_SIMP: return overlay_write(&lp->simp, val);
 	case SMSR_EOM: return true;
-	case SMSR_SIRBP: enable(&lp->sirbp, val); return true;
+	case SMSR_SIRBP: return overlay_write(&lp->sirbp, val);
 	case SMSR_SINT0 ... SMSR_SINT15:
 		if ((val & SINT_VECTOR_MASK) < SINT_FIRST_VECTOR && !(val & SINT_MASKED))
 			return false;

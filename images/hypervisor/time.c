@@ -42,7 +42,9 @@ static u64 calibrate(void)
 	return (t1 - t0) * PM_TIMER_HZ / ((p1 - p0) & PM_TIMER_MASK);
 }
 
-u64 ref_time(void) { return (unsigned __int128)(rdtsc() - tsc0) * scale >> 64; }
+/* So many TSC ticks in units of the reference time. */
+u64 ref_units(u64 ticks) { return (unsigned __int128)ticks * scale >> 64; }
+u64 ref_time(void) { return ref_units(rdtsc() - tsc0); }
 
 /* When the reference time has reached this value; TIMER_NEVER if that is too far away. */
 u64 ref_to_tsc(u64 ref)

@@ -66,8 +66,7 @@ u16 vp_delete(struct partition *pt, u32 index)
 void vp_publish_blocked(struct vp *vp, bool blocked)
 {
 	for (u32 i = 0; i < LENGTH(vp->stats); i++)
-		if (vp->stats[i])
-			vp->stats[i][STATS_VP_DISPATCH_BLOCKED] = blocked;
+		stats_store(vp->stats[i], STATS_VP_DISPATCH_BLOCKED, blocked);
 }
 
 /* Tell the root's scheduler that the VP can run. Linux waits for as many of these as the counter says. */

@@ -59,7 +59,7 @@ static void inject_pending(struct vp *vp)
 }
 
 /* Without the lock: enter and re-enter until an exit needs the root. RUN_MESSAGE: that exit may want a message. */
-static enum run_end run(struct lp *lp, struct vp *vp)
+static enum run_end run(struct lp *lp, struct vp *vp, u64 *in_guest)
 {
 	struct vmcb *v = vp->vmcb;
 	enum child_action action;
@@ -68,8 +68,11 @@ static enum run_end run(struct lp *lp, struct vp *vp)
 		if (vp_has_lapic(vp))
 			lapic_inject(vp);
 		v->tlb_ctl = TLB_FLUSH_ALL;	/* QEMU flushes anyway; keeps second-level changes visible */
+		stats_enter(lp);
 		vmrun_guest(v, &vp->g);
+		*in_guest += stats_leave(lp, &lp->time.child);
 		note_exit(lp, v, vp->index + 1);
+		stats_count_exit(vp);
 		if (vp_has_lapic(vp))
 			lapic_sync(vp);
 		/* After a triple fault the event is what killed the VP: again it would kill the next run too. */
@@ -87,8 +90,10 @@ static enum run_end run(struct lp *lp, struct vp *vp)
  */
 enum run_end vp_run(struct lp *lp, struct vp *vp)
 {
+	u64 start = rdtsc(), in_guest = 0;
 	enum run_end end;
 
+	overlay_state_in(vp);
 	registers_page_in(vp);
 	inject_pending(vp);
 	vp->dispatches++;
@@ -96,19 +101,24 @@ enum run_end vp_run(struct lp *lp, struct vp *vp)
 	vp->in_guest = lp->index + 1;
 	unlock(&hv_lock);
 	world_to_child(lp, vp);
-	end = run(lp, vp);
+	end = run(lp, vp, &in_guest);
 	world_to_root(lp, vp);
 	__atomic_store_n(&vp->in_guest, 0, __ATOMIC_RELEASE);
 	lock(&hv_lock);
 	vp->dispatching = false;
 	timers_run_locked(lp);
 	if (end == RUN_MESSAGE) {
-		if (child_message(lp, vp))
+		if (child_message(lp, vp)) {
 			vp->intercept_suspend = 1;
-		else
+			stats_count_message(vp);
+		} else {
 			end = RUN_BLOCKED;	/* what it missed is there by now */
+		}
 	}
+	stats_count_run(lp, vp, rdtsc() - start, in_guest);
+	stats_show_vp(vp);
 	registers_page_out(vp);
+	overlay_state_out(vp);
 	return end;
 }
 

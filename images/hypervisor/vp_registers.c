@@ -125,6 +125,7 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 	case REG_CR8: o[0] = v->vintr & VINTR_TPR_MASK; break;
 	case REG_TSC: o[0] = rdtsc() + v->tsc_offset; break;
 	case REG_VP_INDEX: o[0] = vp->index; break;
+	case REG_VP_RUNTIME: o[0] = ref_units(vp->count[VS_RUN_TIME]); break;
 	case REG_INTERRUPT_STATE: o[0] = v->shadow & SHADOW_INTERRUPT; break;
 	case REG_ACTIVITY: o[0] = vp->halted ? ACTIVITY_HALTED : 0; break;
 	case REG_PENDING_EVENT0:

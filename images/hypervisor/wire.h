@@ -77,6 +77,7 @@ struct out_dispatch { u32 state, event; } PACKED;
 struct in_translate { u64 partition; u32 vp, vtl; u64 flags, gva_page; } PACKED;	/* TLFS 16.9.13 */
 struct out_translate { u32 result, overlay; u64 gpa_page; } PACKED;
 struct in_stats_page { u32 type, pad; u64 id[2]; } PACKED;
+struct in_map_stats2 { struct in_stats_page object; u64 location; } PACKED;
 
 struct wire_interrupt_entry { u32 source, reserved, low, high; } PACKED;
 

@@ -9,10 +9,11 @@
 #define LAYOUT_PML4		0x1000
 #define LAYOUT_PDPT		0x2000		/* 512 entries of 1 GiB: the child can address 512 GiB */
 #define LAYOUT_BARRIER		0x3000		/* 8-byte counter on which VPs meet */
+#define LAYOUT_COUNTERS		0x3800		/* 8 bytes for each vector: interrupts taken, of all VPs */
 #define LAYOUT_CODE		0x4000
 #define LAYOUT_CODE_MAX		0x4000
 #define LAYOUT_VP_AREA		0x8000		/* first VP; every VP has its own area */
-#define LAYOUT_STACK_SIZE	0x1000		/* at the end of the area; only OP_EXECUTE pushes */
+#define LAYOUT_STACK_SIZE	0x1000		/* at the end of the area; OP_EXECUTE and interrupts push */
 
 #define RING_COMMANDS		2048
 #define RING_SIZE		(RING_COMMANDS * COMMAND_SIZE)
@@ -38,7 +39,10 @@
 #define OP_WRITE8		7
 #define OP_EXECUTE		8		/* call the address; what lies there must return */
 #define OP_BARRIER		9		/* add one at the address, wait until it reaches the value */
-#define OP_COUNT		10
+#define OP_LISTEN		10		/* take interrupts from now on, and count them */
+#define OP_POLL			11		/* spin until the word at the address reaches the value */
+#define OP_HALT			12		/* the same, halted between interrupts */
+#define OP_COUNT		13
 
 #define STATUS_PENDING		0
 #define STATUS_DONE		1		/* set by the payload */

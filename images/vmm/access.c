@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Accesses as text. Request: r4:GPA, w4:GPA=VALUE, x:GPA. Answer, one word each: the value read, w,
- * x, ? for an access that was not reached, or an intercept that came to us:
+ * Accesses as text. Request: r4:GPA, w4:GPA=VALUE, x:GPA; l:0 to take interrupts from now on, p:GPA=VALUE
+ * and h:GPA=VALUE to wait, polling or halted, until the 8 bytes at GPA reach VALUE. Answer, one word each: the
+ * value read, x for x, ? for an access that was not reached, w for the others, or an intercept that came to us:
  * !TYPE,GPA,GVA,ACCESS,INFO,RIP,INSTRUCTION (all hex).
  */
 #include <errno.h>
@@ -21,9 +22,17 @@ static int parse_access(const char *word, struct access *access, struct reply *r
 	char *end;
 
 	memset(access, 0, sizeof *access);
-	if (*word == 'x') {
-		access->op = OP_EXECUTE;
-	} else {
+	static const struct { char letter; uint32_t op; } others[] = {
+		{ 'x', OP_EXECUTE }, { 'l', OP_LISTEN }, { 'p', OP_POLL }, { 'h', OP_HALT },
+	};
+	bool other = false;
+
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (*word == others[i].letter) {
+			access->op = others[i].op;
+			other = true;
+		}
+	if (!other) {
 		if ((*word != 'r' && *word != 'w') || !*at || !(width = strchr(widths, *at)))
 			return fail(reply, EINVAL, "not an access: %.60s", word);
 		access->op = (*word == 'r' ? OP_READ1 : OP_WRITE1) + (uint32_t)(width - widths);
@@ -34,7 +43,7 @@ static int parse_access(const char *word, struct access *access, struct reply *r
 	access->address = strtoull(at + 1, &end, 16);
 	if (end == at + 1)
 		return fail(reply, EINVAL, "no address in %.60s", word);
-	if (*word == 'w') {
+	if (strchr("wph", *word)) {
 		if (*end != '=')
 			return fail(reply, EINVAL, "no value in %.60s", word);
 		access->value = strtoull(end + 1, &end, 16);

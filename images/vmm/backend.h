@@ -21,11 +21,15 @@ struct vcpu {
 };
 
 /* A new partition without memory: its file, or -1 with the failure noted. */
-int backend_create(struct reply *);
+int backend_create(uint64_t flags, struct reply *);	/* ABI_PARTITION_* */
 /* As MSHV_SET_GUEST_MEMORY. "slot" tells the regions of a partition apart: 0 the RAM, then the others. */
 int backend_memory(int partition, uint32_t slot, const struct abi_memory *);
 /* Create the VP "index" names: fills in the rest. */
 int backend_vp(int partition, struct vcpu *);
+/* As MSHV_IOEVENTFD, MSHV_IRQFD and MSHV_SET_MSI_ROUTING; -1 with errno. */
+int backend_ioeventfd(int partition, const struct abi_ioeventfd *);
+int backend_irqfd(int partition, const struct abi_irqfd *);
+int backend_routes(int partition, const struct abi_routes *);
 void backend_vp_close(struct vcpu *);
 /* Run until something must be handled here: a message, or -1 with errno (EINTR after a signal). */
 int backend_run(struct vcpu *, struct abi_message *);

@@ -31,8 +31,30 @@ bool kvm_has_memory(uint64_t gpa)
 	return false;
 }
 
-int backend_create(struct reply *reply)
+/* The local APIC and event files are not driven through KVM. */
+int backend_ioeventfd(int partition, const struct abi_ioeventfd *io)
 {
+	(void)partition, (void)io;
+	return errno = EOPNOTSUPP, -1;
+}
+
+int backend_irqfd(int partition, const struct abi_irqfd *irq)
+{
+	(void)partition, (void)irq;
+	return errno = EOPNOTSUPP, -1;
+}
+
+int backend_routes(int partition, const struct abi_routes *routes)
+{
+	(void)partition, (void)routes;
+	return errno = EOPNOTSUPP, -1;
+}
+
+int backend_create(uint64_t flags, struct reply *reply)
+{
+	if (flags)
+		return fail(reply, EOPNOTSUPP, "a partition with flags %#lx", flags);
+
 	if (kvm < 0)
 		kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)

@@ -13,9 +13,9 @@ const struct backend backend = {
 
 _Static_assert(sizeof(struct abi_message) == ABI_MESSAGE_MAX, "a message fills what MSHV_RUN_VP returns");
 
-int backend_create(struct reply *reply)
+int backend_create(uint64_t flags, struct reply *reply)
 {
-	struct abi_create_partition create = { 0 };
+	struct abi_create_partition create = { .flags = flags };
 	int device = open("/dev/mshv", O_RDWR | O_CLOEXEC);
 
 	if (device < 0)
@@ -45,6 +45,21 @@ int backend_vp(int partition, struct vcpu *cpu)
 
 	cpu->fd = ioctl(partition, ABI_CREATE_VP, &create);
 	return cpu->fd < 0 ? -1 : 0;
+}
+
+int backend_ioeventfd(int partition, const struct abi_ioeventfd *io)
+{
+	return ioctl(partition, ABI_IOEVENTFD, io);
+}
+
+int backend_irqfd(int partition, const struct abi_irqfd *irq)
+{
+	return ioctl(partition, ABI_IRQFD, irq);
+}
+
+int backend_routes(int partition, const struct abi_routes *routes)
+{
+	return ioctl(partition, ABI_ROUTES, routes);
 }
 
 void backend_vp_close(struct vcpu *cpu)

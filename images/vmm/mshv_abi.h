@@ -51,10 +51,50 @@ struct abi_run {
 	uint8_t message[ABI_MESSAGE_MAX];
 };
 
+#define ABI_IRQFD_DEASSIGN	0x1u
+#define ABI_IRQFD_RESAMPLE	0x2u
+
+struct abi_irqfd {
+	int32_t fd;
+	int32_t resample_fd;
+	uint32_t gsi;
+	uint32_t flags;			/* ABI_IRQFD_* */
+};
+
+#define ABI_IOEVENTFD_VALUE	0x1u
+#define ABI_IOEVENTFD_DEASSIGN	0x4u
+
+struct abi_ioeventfd {
+	uint64_t value;
+	uint64_t gpa;
+	uint32_t bytes;			/* 0: any width */
+	int32_t fd;
+	uint32_t flags;			/* ABI_IOEVENTFD_* */
+	uint8_t zero[4];
+};
+
+struct abi_route {
+	uint32_t gsi;
+	uint32_t address_low;
+	uint32_t address_high;
+	uint32_t data;
+};
+
+struct abi_routes {
+	uint32_t count;
+	uint32_t zero;
+	struct abi_route route[];
+};
+
+#define ABI_PARTITION_LAPIC	0x1ull
+
 #define ABI_CREATE_PARTITION	_IOW(ABI_MAGIC, 0x00, struct abi_create_partition)	/* /dev/mshv */
 #define ABI_INITIALIZE		_IO(ABI_MAGIC, 0x00)					/* partition */
 #define ABI_CREATE_VP		_IOW(ABI_MAGIC, 0x01, struct abi_create_vp)		/* partition */
 #define ABI_SET_MEMORY		_IOW(ABI_MAGIC, 0x02, struct abi_memory)		/* partition */
+#define ABI_IRQFD		_IOW(ABI_MAGIC, 0x03, struct abi_irqfd)			/* partition */
+#define ABI_IOEVENTFD		_IOW(ABI_MAGIC, 0x04, struct abi_ioeventfd)		/* partition */
+#define ABI_ROUTES		_IOW(ABI_MAGIC, 0x05, struct abi_routes)		/* partition */
 #define ABI_HYPERCALL		_IOWR(ABI_MAGIC, 0x07, struct abi_hypercall)		/* partition, VP */
 #define ABI_RUN			_IOR(ABI_MAGIC, 0x00, struct abi_run)			/* VP */
 

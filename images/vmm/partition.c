@@ -78,9 +78,9 @@ static int set_memory(uint64_t region, const struct abi_memory *memory)
 	return backend_memory(partition.fd, RAM_SLOT + 1 + (uint32_t)region, memory);
 }
 
-static int build(uint64_t vps, struct reply *reply)
+static int build(uint64_t vps, uint64_t flags, struct reply *reply)
 {
-	int file = backend_create(reply);
+	int file = backend_create(flags, reply);
 
 	if (file < 0)
 		return -1;
@@ -135,13 +135,22 @@ static void destroy(enum order order)
 	memset(&partition, 0, sizeof partition);
 }
 
-/* create VPS RAM-PAGES -> VPS RAM-PAGES */
+int partition_file(struct reply *reply)
+{
+	return partition.fd ? partition.fd : fail(reply, ENOENT, "there is no partition; create one first");
+}
+
+/* create VPS RAM-PAGES [lapic] -> VPS RAM-PAGES */
 int create_verb(struct words *words, struct reply *reply)
 {
-	uint64_t vps, pages;
+	uint64_t vps, pages, flags = 0;
 
 	if (word_number(words, reply, "number of VPs", &vps) || word_number(words, reply, "RAM pages", &pages))
 		return -1;
+	if (words->next && !strcmp(words->next, "lapic")) {
+		word_take(words);
+		flags |= ABI_PARTITION_LAPIC;
+	}
 	uint64_t need = (LAYOUT_VP_AREA + vps * LAYOUT_VP_AREA_SIZE) / ABI_PAGE;
 	if (partition.fd)
 		return fail(reply, EEXIST, "there is a partition already; destroy it first");
@@ -151,7 +160,7 @@ int create_verb(struct words *words, struct reply *reply)
 		return fail(reply, EINVAL, "%lu VPs need %lu to %llu RAM pages, not %lu", vps, need, MAX_RAM_PAGES,
 			    pages);
 	partition.ram_pages = pages;
-	if (build(vps, reply)) {
+	if (build(vps, flags, reply)) {
 		if (partition.fd)
 			destroy(VPS_FIRST);
 		return -1;

@@ -88,10 +88,17 @@ int destroy_verb(struct words *, struct reply *);
 int region_verb(struct words *, struct reply *);
 int peek_verb(struct words *, struct reply *);
 int poke_verb(struct words *, struct reply *);
+int partition_file(struct reply *);		/* of the partition, -1 without one */
 struct vp *partition_vp(uint64_t index, struct reply *);
 uint8_t *partition_ram(void);
 void map_gone(uint64_t id);			/* regions of it stay, marked as unmapped */
 void partition_size(uint32_t *vps, uint64_t *ram_pages);	/* 0 0 without a partition */
+
+/* ---- events.c ---- */
+int event_verb(struct words *, struct reply *);
+int ioeventfd_verb(struct words *, struct reply *);
+int irqfd_verb(struct words *, struct reply *);
+int routes_verb(struct words *, struct reply *);
 
 /* ---- access.c: accesses as text ---- */
 int access_verb(struct words *, struct reply *);

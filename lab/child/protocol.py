@@ -15,8 +15,10 @@ from typing import Literal
 
 from lab.model.errors import ExitCode, LabError
 
-AccessKind = Literal["read", "write", "execute"]
+AccessKind = Literal["read", "write", "execute", "listen", "poll", "halt"]
 WIDTHS = (1, 2, 4, 8)
+COUNTERS = 0x3800
+"""Guest physical address of 8-byte counters, one for each vector (images/payload/layout.h)."""
 ADDRESSABLE = 512 << 30
 """Bytes of guest physical addresses that the payload's page tables cover."""
 
@@ -57,6 +59,9 @@ class Access:
     """One access of ``width`` bytes (1, 2, 4, 8) by VP ``vp`` at guest physical address ``gpa``.
 
     ``execute`` calls the address; code that returns must lie there; its width does not count.
+    ``listen`` (any address) lets the VP take interrupts from now on and count them per vector, see
+    :data:`COUNTERS`; ``poll`` and ``halt`` wait, spinning or halted, until the 8 bytes at ``gpa`` reach
+    ``value``. Interrupts need a partition with a local APIC.
     """
 
     gpa: int
@@ -134,6 +139,10 @@ def encode_access(access: Access) -> str:
             return f"w{access.width}:{access.gpa:x}={access.value:x}"
         case "execute":
             return f"x:{access.gpa:x}"
+        case "listen":
+            return "l:0"
+        case "poll" | "halt":
+            return f"{access.kind[0]}:{access.gpa:x}={access.value:x}"
 
 
 def decode_result(word: str, access: Access) -> AccessResult:
@@ -147,7 +156,7 @@ def decode_result(word: str, access: Access) -> AccessResult:
         if not 0 <= value < 1 << 8 * access.width:
             raise ValueError(f"{word} is no value of {access.width} bytes")
         return AccessResult(access, ok=True, value=value)
-    if word != {"write": "w", "execute": "x"}[access.kind]:
+    if word != ("x" if access.kind == "execute" else "w"):
         raise ValueError(f"{word!r} is no result of a {access.kind} access")
     return AccessResult(access, ok=True)
 

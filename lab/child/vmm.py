@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lab.child.protocol import (
+    COUNTERS,
     Access,
     AccessResult,
     Region,
@@ -124,9 +125,11 @@ class Vmm:
 
     # ---- partition and memory
 
-    def create_partition(self, vps: int = 1, ram_pages: int = DEFAULT_RAM_PAGES) -> None:
-        """Create partition, RAM of ``ram_pages`` at guest address 0, and VPs."""
-        self._request("create", str(vps), str(ram_pages))
+    def create_partition(
+        self, vps: int = 1, ram_pages: int = DEFAULT_RAM_PAGES, *, lapic: bool = False
+    ) -> None:
+        """Create partition, RAM of ``ram_pages`` at guest address 0, and VPs (``lapic``: with APICs)."""
+        self._request("create", str(vps), str(ram_pages), *["lapic"] * lapic)
 
     def destroy(self, order: DestroyOrder = "tidy") -> None:
         """Destroy the partition. What goes first: ``tidy`` the regions, ``vps`` the VPs' files,
@@ -230,6 +233,43 @@ class Vmm:
     def poke(self, gpa: int, data: bytes) -> None:
         """Write into the child's RAM."""
         self._request("poke", str(gpa), data.hex())
+
+    # ---- events
+
+    def new_event(self) -> int:
+        """Number of a new eventfd of the VMM."""
+        return int(self._request("event", "new")[0])
+
+    def read_event(self, event: int, budget: float = 0.0) -> int:
+        """How often the eventfd was signalled since the last time; waits up to ``budget`` seconds for the
+        first signal, 0 when none came."""
+        return int(self._request("event", "read", str(event), str(round(budget * 1000)), extra=budget)[0])
+
+    def write_event(self, event: int) -> None:
+        """Signal the eventfd."""
+        self._request("event", "write", str(event))
+
+    def ioeventfd(
+        self, event: int, gpa: int, width: int, value: int | None = None, *, remove: bool = False
+    ) -> None:
+        """Let a child's write of ``width`` bytes (0: any) and ``value`` (None: any) signal the eventfd."""
+        what = "del" if remove else "add"
+        words = [what, str(event), f"{gpa:#x}", str(width), *([] if value is None else [f"{value:#x}"])]
+        self._request("ioeventfd", *words)
+
+    def irqfd(self, event: int, gsi: int, resample: int | None = None, *, remove: bool = False) -> None:
+        """Let the eventfd raise interrupt ``gsi`` of the routes; ``resample`` is signalled at its EOI."""
+        words = ["del" if remove else "add", str(event), str(gsi)]
+        self._request("irqfd", *words, *([] if resample is None else [str(resample)]))
+
+    def routes(self, routes: Mapping[int, tuple[int, int]]) -> None:
+        """Set the whole table of interrupts: MSI address and data by number."""
+        words = [f"{word:#x}" for gsi, (address, data) in routes.items() for word in (gsi, address, data)]
+        self._request("routes", *words)
+
+    def interrupts(self, vector: int) -> int:
+        """How many interrupts of this vector the child has taken."""
+        return int.from_bytes(self.peek(COUNTERS + 8 * vector, 8), "little")
 
     # ---- accesses
 

@@ -27,6 +27,9 @@ from lab.child.protocol import (
         (Access(0x7FFFFFFFF0, 8), "r8:7ffffffff0"),
         (Access(0x1000, 4, "write", 0xDEADBEEF), "w4:1000=deadbeef"),
         (Access(0x2000, kind="execute"), "x:2000"),
+        (Access(0, kind="listen"), "l:0"),
+        (Access(0x3A08, 8, "poll", 2), "p:3a08=2"),
+        (Access(0x3A08, 8, "halt", 0x10), "h:3a08=10"),
     ],
 )
 def test_access_is_encoded_as_the_vmm_parses_it(access: Access, word: str) -> None:

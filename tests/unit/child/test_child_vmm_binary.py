@@ -203,3 +203,22 @@ def test_connecting_to_nothing_says_so(binary: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "No such file" in done.stderr
+
+
+def test_an_event_is_read_as_often_as_it_was_signalled(talk: Talk) -> None:
+    assert talk("1 event new") == "1 ok 0"
+    assert talk("2 event new") == "2 ok 1"
+    assert talk("3 event read 0 0") == "3 ok 0"
+    assert talk("4 event write 0") == "4 ok"
+    assert talk("5 event write 0") == "5 ok"
+    assert talk("6 event read 1 0") == "6 ok 0"
+    assert talk("7 event read 0 1000") == "7 ok 2"
+    assert talk("8 event close 0") == "8 ok"
+    assert talk("9 event read 0 0").startswith("9 err event ENOENT")
+
+
+def test_events_of_a_partition_need_one(talk: Talk) -> None:
+    talk("1 event new")
+    assert talk("2 ioeventfd add 0 0x1000 4").startswith("2 err ioeventfd ENOENT")
+    assert talk("3 irqfd add 0 1").startswith("3 err irqfd ENOENT")
+    assert talk("4 routes 1 0xfee00000 0x41").startswith("4 err routes ENOENT")

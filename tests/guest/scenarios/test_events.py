@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Events between VMM and child: a write that rings a doorbell, and an event that interrupts the child."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.child.protocol import COUNTERS, Access
+from lab.hypervisor.names import Event
+from lab.model.ledger import RecordKind
+
+scenario = pytest.mark.scenario
+BELL = 0x2_0000_0100
+"""A GPA at 8 GiB that no region covers."""
+VALUE = 0x1122334455667788
+ANSWER = 5.0
+"""Seconds in which an event has to come."""
+VECTOR, OTHER_VECTOR = 0x41, 0x52
+MSI = 0xFEE00000
+LEVEL = 1 << 15
+
+
+def write(child, gpa, width, value):
+    """One write; the intercept that reached the VMM, or None."""
+    (result,) = child.access([Access(gpa, width, "write", value & ((1 << 8 * width) - 1))])
+    return result.message
+
+
+def doorbells(ledger, position):
+    """What the stand-in says has rung since ``position``."""
+    return [
+        r for r in ledger.since(position).records if r.kind is RecordKind.EVENT and r.code == Event.DOORBELL
+    ]
+
+
+@scenario(quick=True)
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_write_to_a_doorbell_signals_and_does_not_reach_the_vmm(child, evidence, width):
+    value = VALUE & ((1 << 8 * width) - 1)
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL, width, value)
+    message = write(child, BELL, width, value)
+    signals = child.read_event(event, ANSWER)
+    evidence.observe("signals", signals)
+    assert message is None, f"the write reached the VMM as {message}"
+    assert signals == 1
+
+
+@scenario(quick=True)
+def test_write_of_another_value_or_width_reaches_the_vmm(child, evidence):
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL, 4, 0x77)
+    missed = {
+        "value": write(child, BELL, 4, 0x78),
+        "narrower": write(child, BELL, 2, 0x77),
+        "wider": write(child, BELL, 8, 0x77),
+        "beside": write(child, BELL + 4, 4, 0x77),
+    }
+    (read,) = child.access([Access(BELL, 4)])
+    missed["read"] = read.message
+    for what, message in missed.items():
+        assert message is not None, f"{what}: the access did not reach the VMM"
+        assert message.name == "UNMAPPED_GPA"
+    assert child.read_event(event) == 0
+    assert write(child, BELL, 4, 0x77) is None
+    assert child.read_event(event, ANSWER) == 1
+    evidence.observe("intercepted", ",".join(missed))
+
+
+@scenario()
+def test_doorbells_for_any_value_and_any_width_take_every_write(child):
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL, 0)
+    for width in (1, 2, 4, 8):
+        assert write(child, BELL, width, VALUE + width) is None
+        assert child.read_event(event, ANSWER) == 1, f"{width} bytes"
+
+
+@scenario()
+def test_two_doorbells_at_one_address_are_told_apart_by_value(child):
+    child.create_partition(vps=1)
+    events = [child.new_event() for _ in range(3)]
+    for number, event in enumerate(events):
+        child.ioeventfd(event, BELL, 4, number)
+    for number in (2, 0, 1):
+        assert write(child, BELL, 4, number) is None
+        assert child.read_event(events[number], ANSWER) == 1
+        assert [child.read_event(e) for e in events] == [0, 0, 0]
+
+
+@scenario()
+def test_many_rings_from_two_vps_signal_and_none_reaches_the_vmm(child, ledger, evidence):
+    """More than the event ring holds, so that the root has to say when it has emptied it."""
+    rings = 200
+    child.create_partition(vps=2)
+    events = [child.new_event() for _ in range(2)]
+    position = ledger.mark()
+    for vp, event in enumerate(events):
+        child.ioeventfd(event, BELL + 8 * vp, 8)
+    jobs = [[Access(BELL + 8 * vp, 8, "write", n, vp=vp) for n in range(rings)] for vp in range(2)]
+    results = child.parallel(jobs)
+    assert all(r.ok for job in results for r in job)
+    counts = [child.read_event(event, ANSWER) for event in events]
+    rung = len(doorbells(ledger, position))
+    evidence.add(f"{rung} rings, {counts} signals")
+    assert rung == 2 * rings
+    assert all(counts), "a doorbell rang and its event was never signalled"
+
+
+@scenario(quick=True)
+def test_removed_doorbell_reaches_the_vmm_again(child):
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL, 4)
+    assert write(child, BELL, 4, 1) is None
+    assert child.read_event(event, ANSWER) == 1
+    child.ioeventfd(event, BELL, 4, remove=True)
+    message = write(child, BELL, 4, 1)
+    assert message is not None, "the write did not reach the VMM although the doorbell is gone"
+    assert message.gpa == BELL
+    assert child.read_event(event) == 0
+
+
+def listening(child, routes):
+    """A child that takes interrupts, and those routes."""
+    child.create_partition(vps=1, lapic=True)
+    child.routes(routes)
+    (result,) = child.access([Access(0, 8, "listen")])
+    assert result.ok, f"the payload cannot take interrupts: {result}"
+
+
+def wait(child, how, vector, count):
+    """An access that ends when the child has taken ``count`` interrupts."""
+    return [Access(COUNTERS + 8 * vector, 8, how, count)]
+
+
+@scenario(quick=True)
+@pytest.mark.parametrize("how", ["poll", "halt"])
+def test_event_interrupts_the_child(child, evidence, how):
+    listening(child, {1: (MSI, VECTOR)})
+    event = child.new_event()
+    child.irqfd(event, 1)
+    for count in range(1, 6):
+        child.submit(0, wait(child, how, VECTOR, count))
+        child.write_event(event)
+        (result,) = child.collect(0, wait(child, how, VECTOR, count))
+        assert result.ok, f"interrupt {count}: {result}"
+        assert child.interrupts(VECTOR) == count
+    evidence.observe("vectors", [child.interrupts(VECTOR), child.interrupts(OTHER_VECTOR)])
+
+
+@scenario()
+def test_event_without_its_interrupt_does_nothing(child):
+    """The second event comes after the first: when it has interrupted, the first would have."""
+    listening(child, {1: (MSI, VECTOR), 2: (MSI, OTHER_VECTOR)})
+    removed, kept = child.new_event(), child.new_event()
+    child.irqfd(removed, 1)
+    child.irqfd(kept, 2)
+    child.irqfd(removed, 1, remove=True)
+    child.write_event(removed)
+    child.submit(0, wait(child, "halt", OTHER_VECTOR, 1))
+    child.write_event(kept)
+    (result,) = child.collect(0, wait(child, "halt", OTHER_VECTOR, 1))
+    assert result.ok
+    assert [child.interrupts(v) for v in (VECTOR, OTHER_VECTOR)] == [0, 1]
+
+
+@scenario()
+def test_end_of_a_level_interrupt_signals_the_resample_event(child, evidence):
+    """The driver finds the resampler by the vector, so the interrupt's number is the vector."""
+    listening(child, {VECTOR: (MSI, VECTOR | LEVEL)})
+    event, resample = child.new_event(), child.new_event()
+    child.irqfd(event, VECTOR, resample)
+    assert child.read_event(resample) == 0
+    child.submit(0, wait(child, "halt", VECTOR, 1))
+    child.write_event(event)
+    (result,) = child.collect(0, wait(child, "halt", VECTOR, 1))
+    assert result.ok
+    signals = child.read_event(resample, ANSWER)
+    evidence.observe("resampled", signals)
+    assert signals == 1

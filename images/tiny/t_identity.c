@@ -202,7 +202,7 @@ CASE("one", stats_page, "a statistics page is mapped from deposited memory, shar
 	EXPECT(deposit(PARTITION_SELF, 4).status, ST_OK, "DEPOSIT_MEMORY");
 	EXPECT(stats(HC_MAP_STATS_PAGE, STATS_HYPERVISOR, 0, 0).status, ST_OK, "map");
 	first = out->pfn;
-	EXPECT(((u64 *)page_at(first))[STATS_LOGICAL_PROCESSORS], 1, "LPs in the page");
+	EXPECT(((u64 *)page_at(first))[STATS_HV_LOGICAL_PROCESSORS], 1, "LPs in the page");
 	EXPECT(stats(HC_MAP_STATS_PAGE, STATS_HYPERVISOR, 0, 0).status, ST_OK, "map again");
 	EXPECT(out->pfn, first, "the same page");
 	EXPECT(stats(HC_UNMAP_STATS_PAGE, STATS_HYPERVISOR, 0, 0).status, ST_OK, "unmap");

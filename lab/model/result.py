@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.model.surface import Addition
 from lab.model.verdict import Verdict
 
 
@@ -122,3 +123,5 @@ class ValidateResult:
     fixes: tuple[str, ...] = ()
     reproduce: tuple[str, ...] = ()
     started: str = ""
+    additions: tuple[Addition, ...] = ()
+    """What the series asks of the hypervisor and its base does not."""

@@ -56,6 +56,7 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
     return environment.get_template(TEMPLATE).render(
         result=result,
         source=view.source_words(result),
+        doubtful=view.doubtful(result),
         rows=rows,
         many=len(view.flavours(result)) > 1,
         timeline=timeline(result.phases),

@@ -61,6 +61,20 @@ def as_dict(result: ValidateResult) -> dict[str, Any]:
             for phase in result.phases
         ],
         "notes": list(result.notes),
+        "surface": [
+            {
+                "kind": a.kind,
+                "name": a.name,
+                "number": a.number,
+                "sites": list(a.sites),
+                "state": str(a.state),
+                "answer": a.answer,
+                "why": a.why,
+                "text": a.text,
+                "reached": list(view.reached(result, a)),
+            }
+            for a in result.additions
+        ],
         "reproduce": list(result.reproduce),
     }
 

@@ -74,6 +74,8 @@ def _head(result: ValidateResult) -> list[str]:
         lines += view.wrap(", ".join(words), WIDTH, f"{run.side:<9}")
     for note in result.notes:
         lines += view.wrap(note, WIDTH, "note     ")
+    for sentence in view.doubtful(result):
+        lines += view.wrap(sentence, WIDTH, "surface  ")
     return lines
 
 

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection, Iterable
 
 from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
+from lab.model.surface import Addition
 from lab.model.verdict import Change, Verdict, worst
 from lab.printable import printable
 
 SIDES = ("base", "patched")
+_NOT_MODELLED = "the stand-in does not model"
+"""How the judge begins such a reason (lab/judge/ledger.py)."""
 
 
 def clean(text: str) -> str:
@@ -124,6 +128,32 @@ def source_words(result: ValidateResult) -> str:
     package = " ".join(filter(None, (lock.get("name"), lock.get("version"))))
     suite = f", {lock['suite']}" if lock.get("suite") else ""
     return f"Linux {result.base_version}" + (f" ({package}{suite})" if package else "")
+
+
+def reached(result: ValidateResult, addition: Addition) -> tuple[str, ...]:
+    """Scenarios in doubt on the patched kernel because they reached what the stand-in does not model."""
+    if addition.number is None or not addition.counts:
+        return ()
+    number = re.compile(rf"\b0x0*{addition.number:x}\b")
+    return tuple(
+        dict.fromkeys(
+            pair.id
+            for pair in result.scenarios
+            if pair.patched
+            and any(_NOT_MODELLED in reason and number.search(reason) for reason in pair.patched.reasons)
+        )
+    )
+
+
+def doubtful(result: ValidateResult) -> list[str]:
+    """A sentence for each thing that the series asks for and the stand-in does not have."""
+    lines = []
+    for addition in result.additions:
+        if addition.counts:
+            ids = reached(result, addition)
+            told = f"; {len(ids)} did" if ids else "; none is known to have" if result.scenarios else ""
+            lines.append(addition.text + told)
+    return lines
 
 
 def seconds(value: float) -> str:

@@ -16,9 +16,11 @@ from lab.model.errors import KernelBuildFailed, LabError, LabUnavailable, Series
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.result import KernelRun, PhaseTime, ScenarioPair, ValidateResult
 from lab.model.series import Series
+from lab.model.surface import Addition
 from lab.model.verdict import Verdict
 from lab.progress import Progress
-from lab.validate import kernels
+from lab.surface.added import summary
+from lab.validate import kernels, surface
 from lab.validate.blame import name_patches
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
@@ -82,6 +84,9 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
         # Nothing to build and nothing to compare: the verdict is there without a base.
         failed = _failed("patched", str(source.version), request.flavours[0], "apply", e)
         return _result(request, series, source, (failed,), (), progress, started)
+    added = surface.added(source, applied)
+    for sentence in surface.told(added):
+        progress.note(sentence)
     sides = [
         _build(
             Builder(replace(request.selectors, flavour=f), cache, progress, sandbox, not request.whole),
@@ -92,7 +97,7 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
         for f in request.flavours
     ]
     runs, pairs = _drive(request, series, cache, sides, progress)
-    return _result(request, series, source, runs, pairs, progress, started)
+    return _result(request, series, source, runs, pairs, progress, started, added)
 
 
 def _build(builder: Builder, source: KernelSource, applied: AppliedSeries, flavour: str) -> _Sides:
@@ -239,6 +244,7 @@ def _result(
     pairs: tuple[ScenarioPair, ...],
     progress: Progress,
     started: str,
+    added: tuple[Addition, ...] = (),
 ) -> ValidateResult:
     fixes = tuple(dict.fromkeys((*request.fixes, *series.fixes)))
     base_runs = [r for r in runs if r.side == "base"]
@@ -261,7 +267,8 @@ def _result(
         runs=runs,
         scenarios=pairs,
         phases=tuple(progress.phases),
-        notes=source.notes,
+        notes=(*source.notes, *filter(None, [summary(added)])),
         fixes=fixes,
         started=started,
+        additions=added,
     )

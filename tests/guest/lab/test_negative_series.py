@@ -108,3 +108,8 @@ def test_call_that_is_not_modelled_is_doubt_and_names_caller_and_patch(validate:
         (reason,) = scenario["patched"]["reasons"]
         assert "0x0abc" in reason and "called from mshv_region_create+" in reason
         assert "make a call that the lab does not model" in reason
+    (told,) = run.result["surface"]
+    assert (told["kind"], told["number"], told["state"]) == ("hypercall", 0x0ABC, "unknown")
+    assert told["sites"] == ["drivers/hv/mshv_regions.c:mshv_region_create"]
+    assert told["reached"] == [s["id"] for s in run.result["scenarios"]]
+    assert "does not implement: scenarios that reach it are inconclusive" in " ".join(run.done.out.split())

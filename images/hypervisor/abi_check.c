@@ -135,6 +135,25 @@ SAME(DISPATCH_EVENT_INTERCEPT, HV_VP_DISPATCH_EVENT_INTERCEPT);
 SAME(INTERCEPT_IO_PORT, HV_INTERCEPT_TYPE_X64_IO_PORT);
 SAME(INTERCEPT_MSR, HV_INTERCEPT_TYPE_X64_MSR);
 SAME(INTERCEPT_CPUID, HV_INTERCEPT_TYPE_X64_CPUID);
+SAME(INTERCEPT_EXCEPTION, HV_INTERCEPT_TYPE_EXCEPTION);
+SAME(INTERCEPT_MMIO, HV_INTERCEPT_TYPE_MMIO);
+SAME(INTERCEPT_GLOBAL_CPUID, HV_INTERCEPT_TYPE_X64_GLOBAL_CPUID);
+SAME(INTERCEPT_APIC_SMI, HV_INTERCEPT_TYPE_X64_APIC_SMI);
+SAME(INTERCEPT_HYPERCALL, HV_INTERCEPT_TYPE_HYPERCALL);
+SAME(INTERCEPT_INIT_SIPI, HV_INTERCEPT_TYPE_X64_APIC_INIT_SIPI);
+SAME(INTERCEPT_PATCH_LEVEL, HV_INTERCEPT_MC_UPDATE_PATCH_LEVEL_MSR_READ);
+SAME(INTERCEPT_APIC_WRITE, HV_INTERCEPT_TYPE_X64_APIC_WRITE);
+SAME(INTERCEPT_MSR_INDEX, HV_INTERCEPT_TYPE_X64_MSR_INDEX);
+SAME(INTERCEPT_TYPES, HV_INTERCEPT_TYPE_MAX);
+SAME(CREATE_X2APIC, HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE);
+SAME(HC_GET_VP_CPUID_VALUES, HVCALL_GET_VP_CPUID_VALUES);
+SAME32(MSG_EXCEPTION, HVMSG_X64_EXCEPTION_INTERCEPT);
+SAME32(MSG_DELIVERABLE, HVMSG_X64_INTERRUPTION_DELIVERABLE);
+SAME32(MSG_HYPERCALL, HVMSG_HYPERCALL_INTERCEPT);
+SAME(REG_MTRR_DEF, HV_X64_REGISTER_MSR_MTRR_DEF_TYPE);
+SAME(REG_MTRR_BASE0, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0);
+SAME(REG_MTRR_MASK0, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0);
+SAME(REG_MTRR_FIX64K, HV_X64_REGISTER_MSR_MTRR_FIX64K00000);
 SAME(INTERCEPT_READ, HV_INTERCEPT_ACCESS_READ);
 SAME(INTERCEPT_WRITE, HV_INTERCEPT_ACCESS_WRITE);
 SAME(INTERCEPT_EXECUTE, HV_INTERCEPT_ACCESS_EXECUTE);
@@ -448,3 +467,22 @@ AT(wire_register_page, cr0, struct hv_vp_register_page, cr0);
 AT(wire_register_page, interrupt_state, struct hv_vp_register_page, interrupt_state);
 AT(wire_register_page, xfem, struct hv_vp_register_page, xfem);
 AT(wire_register_page, vector_count, struct hv_vp_register_page, interrupt_vectors);
+BITS(SYNTH_PRESENT, union hv_partition_synthetic_processor_features, as_uint64[0], hypervisor_present)
+BITS(SYNTH_HV1, union hv_partition_synthetic_processor_features, as_uint64[0], hv1)
+BITS(SYNTH_VP_RUNTIME, union hv_partition_synthetic_processor_features, as_uint64[0], access_vp_run_time_reg)
+BITS(SYNTH_REFCOUNT, union hv_partition_synthetic_processor_features, as_uint64[0], access_partition_reference_counter)
+BITS(SYNTH_SYNIC, union hv_partition_synthetic_processor_features, as_uint64[0], access_synic_regs)
+BITS(SYNTH_STIMER, union hv_partition_synthetic_processor_features, as_uint64[0], access_synthetic_timer_regs)
+BITS(SYNTH_APIC_MSRS, union hv_partition_synthetic_processor_features, as_uint64[0], access_intr_ctrl_regs)
+BITS(SYNTH_HYPERCALL, union hv_partition_synthetic_processor_features, as_uint64[0], access_hypercall_regs)
+BITS(SYNTH_VP_INDEX, union hv_partition_synthetic_processor_features, as_uint64[0], access_vp_index)
+BITS(SYNTH_REFERENCE_TSC, union hv_partition_synthetic_processor_features, as_uint64[0], access_partition_reference_tsc)
+BITS(SYNTH_GUEST_IDLE, union hv_partition_synthetic_processor_features, as_uint64[0], access_guest_idle_reg)
+BITS(SYNTH_FREQUENCY, union hv_partition_synthetic_processor_features, as_uint64[0], access_frequency_regs)
+BITS(SYNTH_START_VP, union hv_partition_synthetic_processor_features, as_uint64[0], start_virtual_processor)
+BITS(SYNTH_DIRECT_TIMERS, union hv_partition_synthetic_processor_features, as_uint64[0], direct_synthetic_timers)
+BITS(SYNTH_EX_MASKS, union hv_partition_synthetic_processor_features, as_uint64[0], extended_processor_masks)
+BITS(SYNTH_TLB_FLUSH, union hv_partition_synthetic_processor_features, as_uint64[0], tb_flush_hypercalls)
+BITS(SYNTH_CLUSTER_IPI, union hv_partition_synthetic_processor_features, as_uint64[0], synthetic_cluster_ipi)
+BITS(SYNTH_LONG_SPIN_WAIT, union hv_partition_synthetic_processor_features, as_uint64[0], notify_long_spin_wait)
+BITS(SYNTH_SIGNAL_EVENTS, union hv_partition_synthetic_processor_features, as_uint64[0], signal_events)

@@ -3,80 +3,53 @@
 #include "abi.h"
 #include "hv.h"
 
-#define STORED_MSR BIT(32)		/* key space of MSRs among the stored registers */
-
-void child_cpuid(struct vp *vp, u32 r[4])
+/* What is to become of an MSR that we do not have: the VMM's word on this one, then on all, else #GP. */
+static bool ignore_unknown_msr(const struct vp *vp, u32 m)
 {
-	struct vmcb *v = vp->vmcb;
-	u32 leaf = v->rax;
+	const struct cpuid_result *r = child_result_find(vp, m, 0, true);
 
-	cpuid(leaf, vp->g.rcx, r);
-	switch (leaf) {
-	case 1:
-		r[1] = (r[1] & 0x00ffffff) | vp->apic.id << CPUID_1_EBX_APIC_SHIFT;
-		r[2] &= ~(CPUID_1_ECX_OSXSAVE | CPUID_1_ECX_X2APIC);
-		r[2] |= CPUID_1_ECX_HYPERVISOR | (v->cr4 & CR4_OSXSAVE ? CPUID_1_ECX_OSXSAVE : 0);
-		break;
-	case CPUID_LEAF_TOPOLOGY:
-		r[3] = vp->apic.id;
-		break;
-	case CPUID_LEAF_AMD_TOPOLOGY:
-		r[0] = vp->apic.id;
-		r[1] &= ~0xff;
-		r[2] = 0;
-		break;
-	case CPUID_LEAF_EXT:
-		r[2] &= ~CPUID_EXT_ECX_SVM;
-		break;
-	case LEAF_HYPERVISOR_FIRST ... LEAF_HYPERVISOR_LAST:
-		memset(r, 0, 4 * sizeof *r);	/* no Hyper-V enlightenments for children */
-		break;
-	}
+	return (r ? r->value[0] : child_property(vp->pt, PROP_UNIMPLEMENTED_MSR_ACTION)) == MSR_ACTION_IGNORE;
 }
 
-/* Has the VMM installed an intercept of this type for this access? */
-bool child_wants(const struct vp *vp, u32 type, u32 access, u64 parameter, u64 mask)
+static enum child_action unknown_msr(struct lp *lp, struct vp *vp, bool write, u32 m, u64 *value)
 {
-	for (u32 i = 0; i < vp->pt->nintercepts; i++) {
-		const struct intercept *t = &vp->pt->intercept[i];
-		if (t->type == type && t->access & BIT(access) && !((t->parameter ^ parameter) & mask))
-			return true;
+	bool ignored = ignore_unknown_msr(vp, m);
+
+	if (child_wants(vp, INTERCEPT_MSR, write ? INTERCEPT_WRITE : INTERCEPT_READ, 0))
+		return CHILD_MESSAGE;
+	LEDGER_EVENT(lp, EV_CHILD_MSR, 0, m, vp->pt->id, vp->index, write, *value, ignored);
+	if (ignored) {
+		*value = 0;
+		return CHILD_RESUME;
 	}
-	return false;
+	inject_exception(vp->vmcb, EXC_GP, true, 0);
+	return CHILD_FAULTED;
 }
 
-/* MSRs that exit: a few live ones, the rest is storage so that any guest boots. */
-static void msr(struct vp *vp, bool write)
+static enum child_action msr(struct lp *lp, struct vp *vp, bool write)
 {
 	struct vmcb *v = vp->vmcb;
-	u32 id = vp->g.rcx;
-	u64 val = (u32)v->rax | vp->g.rdx << 32, *p = NULL;
+	u32 m = vp->g.rcx, access = write ? INTERCEPT_WRITE : INTERCEPT_READ;
+	u64 value = write ? (u32)v->rax | vp->g.rdx << 32 : 0;
+	enum child_action action = CHILD_RESUME;
 
-	switch (id) {
-	case MSR_EFER:
-		if (write)
-			v->efer = (val & ~EFER_LMA) | (v->efer & EFER_LMA) | EFER_SVME;
-		val = v->efer & ~EFER_SVME;
-		break;
-	case MSR_APIC_BASE: p = &vp->apic_base; break;
-	case MSR_SYSENTER_CS: p = &v->sysenter_cs; break;
-	case MSR_SYSENTER_ESP: p = &v->sysenter_esp; break;
-	case MSR_SYSENTER_EIP: p = &v->sysenter_eip; break;
-	case MSR_PAT: p = &v->gpat; break;
-	case MSR_MTRR_CAP: val = MTRR_CAP_DEFAULT; break;
-	case MSR_TSC: val = rdtsc() + v->tsc_offset; break;
-	default:
-		p = vp_stored(vp, STORED_MSR | id, write);
-		if (!p)
-			val = 0;
+	if (child_wants(vp, INTERCEPT_MSR_INDEX, access, m) ||
+	    (m == MSR_PATCH_LEVEL && child_wants(vp, INTERCEPT_PATCH_LEVEL, access, 0)))
+		return CHILD_MESSAGE;
+	switch (child_msr(lp, vp, write, m, &value)) {
+	case CHILD_MSR_DONE: break;
+	case CHILD_MSR_FAULT:
+		inject_exception(v, EXC_GP, true, 0);
+		return CHILD_RESUME;
+	case CHILD_MSR_UNKNOWN:
+		action = unknown_msr(lp, vp, write, m, &value);
+		if (action != CHILD_RESUME)
+			return action == CHILD_FAULTED ? CHILD_RESUME : action;
 	}
-	if (p && write)
-		*p = val;
-	if (p)
-		val = *p;
 	if (!write)
-		v->rax = (u32)val, vp->g.rdx = val >> 32;
+		v->rax = (u32)value, vp->g.rdx = value >> 32;
 	v->rip += LEN_MSR;
+	return CHILD_RESUME;
 }
 
 static void xsetbv(struct vp *vp)
@@ -97,28 +70,39 @@ static bool apic_page(struct lp *lp, struct vp *vp)
 	u64 gpa = vp->vmcb->info2;
 	u8 bytes[INSTRUCTION_BYTES];
 
-	if (!vp_has_lapic(vp) || gpa >> PAGE_SHIFT != vp->apic_base >> PAGE_SHIFT)
+	if (!lapic_on(vp) || lapic_x2(vp) || gpa >> PAGE_SHIFT != vp->apic_base >> PAGE_SHIFT)
 		return false;
 	return lapic_mmio(lp, vp, gpa, bytes, child_fetch(vp, bytes));
 }
 
-static void cpuid_exit(struct vp *vp)
+static enum child_action cpuid_exit(struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
 	u32 r[4];
 
+	if (child_wants(vp, INTERCEPT_CPUID, INTERCEPT_EXECUTE, (u32)v->rax) ||
+	    child_wants(vp, INTERCEPT_GLOBAL_CPUID, INTERCEPT_EXECUTE, 0))
+		return CHILD_MESSAGE;
 	child_cpuid(vp, r);
 	v->rax = r[0];
 	vp->g.rbx = r[1];
 	vp->g.rcx = r[2];
 	vp->g.rdx = r[3];
 	v->rip += LEN_CPUID;
+	return CHILD_RESUME;
+}
+
+/* The NMI handler ends with this IRET; the next NMI may come behind it, see lapic_sync(). */
+static void iret(struct vp *vp)
+{
+	vp->vmcb->int_misc1 &= ~MISC1_IRET;
+	vp->nmi_iret = true;
+	vp->nmi_iret_rip = vp->vmcb->rip;
 }
 
 enum child_action child_exit(struct lp *lp, struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
-	bool write = v->info1 & MSR_EXIT_WRITE;
 
 	vp->exits++;
 	switch (v->exitcode) {
@@ -126,24 +110,22 @@ enum child_action child_exit(struct lp *lp, struct vp *vp)
 		return apic_page(lp, vp) || doorbell(lp, vp) ? CHILD_RESUME : CHILD_MESSAGE;
 	case EXIT_HLT:
 		v->rip += LEN_HLT;
+		v->shadow = 0;
 		if (!vp_has_lapic(vp))
 			return CHILD_MESSAGE;
 		vp->halted = true;
 		return CHILD_RESUME;
-	case EXIT_CPUID:
-		if (child_wants(vp, INTERCEPT_CPUID, INTERCEPT_EXECUTE, (u32)v->rax, 0xffffffff))
-			return CHILD_MESSAGE;
-		cpuid_exit(vp);
-		return CHILD_RESUME;
-	case EXIT_MSR:
-		if (child_wants(vp, INTERCEPT_MSR, write ? INTERCEPT_WRITE : INTERCEPT_READ, 0, 0))
-			return CHILD_MESSAGE;
-		msr(vp, write);
-		return CHILD_RESUME;
+	case EXIT_CPUID: return cpuid_exit(vp);
+	case EXIT_MSR: return msr(lp, vp, v->info1 & MSR_EXIT_WRITE);
 	case EXIT_XSETBV:
 		xsetbv(vp);
 		return CHILD_RESUME;
-	case EXIT_VMRUN ... EXIT_SKINIT:
+	case EXIT_IRET:
+		iret(vp);
+		return CHILD_RESUME;
+	case EXIT_VMMCALL: return child_vmmcall(lp, vp);
+	case EXIT_VMRUN:
+	case EXIT_VMLOAD ... EXIT_SKINIT:
 	case EXIT_INVLPGA:
 		inject_exception(v, EXC_UD, false, 0);
 		return CHILD_RESUME;

@@ -6,6 +6,8 @@
 #define IO_SIZE_MASK 7
 #define IO_STRING_BIT 3
 #define IO_REP_BIT 4
+#define EXCEPTION_ERROR_VALID 1
+#define EXCEPTIONS_WITH_ERROR 0x20227d00u	/* #DF #TS #NP #SS #GP #PF #AC #CP #VC: bits 8 10-14 17 21 29 */
 
 static void *begin(struct vp *vp, u32 type, u32 size, u32 access, u32 length)
 {
@@ -110,6 +112,47 @@ static void cpuid_message(struct vp *vp, u64 word[2])
 	word[1] = INTERCEPT_EXECUTE;
 }
 
+static bool has_error_code(u32 vector)
+{
+	return 1u << vector & EXCEPTIONS_WITH_ERROR;
+}
+
+static void exception(struct vp *vp, u64 word[2])
+{
+	struct vmcb *v = vp->vmcb;
+	struct wire_exception_message *m = begin(vp, MSG_EXCEPTION, sizeof *m, INTERCEPT_EXECUTE, 0);
+
+	m->vector = v->exitcode - EXIT_EXCEPTION;
+	m->info = has_error_code(m->vector) ? EXCEPTION_ERROR_VALID : 0;
+	m->error_code = v->info1;
+	m->parameter = m->vector == EXC_PF ? v->info2 : 0;
+	m->byte_count = child_fetch(vp, m->bytes);
+	m->ds = segment_to_wire(&v->ds);
+	m->ss = segment_to_wire(&v->ss);
+	memcpy(m->gpr, &vp->g, sizeof m->gpr);
+	m->gpr[REG_RAX - REG_RAX] = v->rax;
+	m->gpr[REG_RSP - REG_RAX] = v->rsp;
+	word[0] = m->vector;
+	word[1] = INTERCEPT_EXECUTE;
+}
+
+/* The VMM does the call's work and sets the registers. */
+static void hypercall_message(struct vp *vp, u64 word[2])
+{
+	struct vmcb *v = vp->vmcb;
+	struct wire_hypercall_message *m = begin(vp, MSG_HYPERCALL, sizeof *m, INTERCEPT_EXECUTE, LEN_VMMCALL);
+
+	m->rax = v->rax;
+	m->rbx = vp->g.rbx;
+	m->rcx = vp->g.rcx;
+	m->rdx = vp->g.rdx;
+	m->r8 = vp->g.r8;
+	m->rsi = vp->g.rsi;
+	m->rdi = vp->g.rdi;
+	word[0] = vp->g.rcx;
+	word[1] = INTERCEPT_EXECUTE;
+}
+
 static void unrecoverable(struct vp *vp, u64 word[2])
 {
 	struct vmcb *v = vp->vmcb;
@@ -135,6 +178,8 @@ bool child_message(struct lp *lp, struct vp *vp)
 	case EXIT_IOIO: io_port(vp, r.word); break;
 	case EXIT_MSR: msr(vp, r.word); break;
 	case EXIT_CPUID: cpuid_message(vp, r.word); break;
+	case EXIT_EXCEPTION ... EXIT_EXCEPTION + EXC_LAST - 1: exception(vp, r.word); break;
+	case EXIT_VMMCALL: hypercall_message(vp, r.word); break;
 	case EXIT_HLT: begin(vp, MSG_HALT, sizeof(struct wire_intercept), INTERCEPT_EXECUTE, 0); break;
 	default: unrecoverable(vp, r.word);
 	}

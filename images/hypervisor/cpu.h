@@ -14,8 +14,14 @@
 #define CR4_PAE BIT(5)
 #define CR4_LA57 BIT(12)
 #define CR4_OSXSAVE BIT(18)
+#define CR4_SMEP BIT(20)
+#define CR4_SMAP BIT(21)
+#define CR0_WP BIT(16)
+#define RFLAGS_AC BIT(18)
+#define CHILD_ADDRESS_MASK 0xfffffffffful	/* 40 bits: what PROP_PHYSICAL_ADDRESS_WIDTH says */
 #define EFER_LME BIT(8)
 #define EFER_LMA BIT(10)
+#define EFER_NXE BIT(11)
 #define EFER_SVME BIT(12)
 #define RFLAGS_FIXED BIT(1)
 #define RFLAGS_IF BIT(9)
@@ -38,6 +44,29 @@
 #define MSR_SYSENTER_ESP 0x175
 #define MSR_SYSENTER_EIP 0x176
 #define MSR_PAT 0x277
+#define MSR_PLATFORM_ID 0x17
+#define MSR_PATCH_LEVEL 0x8b
+#define MSR_MCG_CAP 0x179
+#define MSR_DEBUGCTL 0x1d9
+#define MSR_MTRR_PHYS 0x200
+#define MSR_MTRR_FIX64K 0x250
+#define MSR_MTRR_FIX16K 0x258
+#define MSR_MTRR_FIX4K 0x268
+#define MSR_MTRR_DEF 0x2ff
+#define MTRR_VARIABLE 8
+#define MSR_TSC_DEADLINE 0x6e0
+#define MSR_SYSCFG 0xc0010010
+#define MSR_HWCR 0xc0010015
+#define MSR_TOP_MEM 0xc001001a
+#define MSR_TOP_MEM2 0xc001001d
+#define MSR_NB_CFG 0xc001001f
+#define MSR_INT_PENDING 0xc0010055
+#define MSR_MMCONF_BASE 0xc0010058
+#define MSR_OSVW_LENGTH 0xc0010140
+#define MSR_OSVW_STATUS 0xc0010141
+#define MSR_LS_CFG 0xc0011020
+#define MSR_IC_CFG 0xc0011021
+#define MSR_DE_CFG 0xc0011029
 #define MSR_X2APIC 0x800			/* + register offset / 16 */
 #define MSR_X2APIC_ID 0x802
 #define MSR_X2APIC_EOI 0x80b
@@ -50,6 +79,7 @@
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
+#define MSR_TSC_AUX 0xc0000103
 #define MSR_VM_CR 0xc0010114
 #define MSR_VM_HSAVE_PA 0xc0010117
 #define VM_CR_SVMDIS BIT(4)
@@ -63,7 +93,10 @@
 #define CPUID_1_ECX_XSAVE BIT(26)
 #define CPUID_1_ECX_OSXSAVE BIT(27)
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
+#define CPUID_1_ECX_DEADLINE BIT(24)
+#define CPUID_1_EDX_APIC BIT(9)
 #define CPUID_1_EBX_APIC_SHIFT 24
+#define CPUID_1_EBX_APIC_REST 0x00ffffffu
 #define CPUID_EXT_ECX_SVM BIT(2)
 #define CPUID_LEAF_TOPOLOGY 0xb
 #define CPUID_LEAF_XSAVE 0xd
@@ -71,8 +104,11 @@
 #define CPUID_LEAF_SVM 0x8000000a
 #define CPUID_LEAF_AMD_TOPOLOGY 0x8000001e
 
+#define EXC_NMI 2
 #define EXC_UD 6
 #define EXC_GP 13
+#define EXC_PF 14
+#define EXC_LAST 32			/* vectors from here on are interrupts */
 
 /* XSAVE image, legacy part and header */
 #define XSAVE_FCW 0
@@ -105,12 +141,14 @@ static inline void wrmsr(u32 m, u64 v)
 	asm volatile("wrmsr" :: "c"(m), "a"((u32)v), "d"((u32)(v >> 32)) : "memory");
 }
 
+#ifndef rdtsc			/* tests have a clock of their own */
 static inline u64 rdtsc(void)
 {
 	u32 a, d;
 	asm volatile("rdtsc" : "=a"(a), "=d"(d));
 	return a | (u64)d << 32;
 }
+#endif
 
 static inline void cpuid(u32 leaf, u32 sub, u32 r[4])
 {

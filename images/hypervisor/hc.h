@@ -75,9 +75,7 @@ u16 hc_create_partition(struct hc *);
 u16 hc_initialize_partition(struct hc *);
 u16 hc_finalize_partition(struct hc *);
 u16 hc_delete_partition(struct hc *);
-u16 hc_install_intercept(struct hc *);
 void hc_decode_create(struct hc *);
-void hc_decode_intercept(struct hc *);
 /* hc_property.c */
 u16 hc_get_property(struct hc *);
 u16 hc_set_property(struct hc *);
@@ -91,12 +89,18 @@ u16 hc_vp_state(struct hc *);
 u16 hc_map_state_page(struct hc *);
 u16 hc_unmap_state_page(struct hc *);
 u16 hc_dispatch(struct hc *);
-u16 hc_translate(struct hc *);
 void hc_decode_vp(struct hc *);
 void hc_decode_get_registers(struct hc *);
 void hc_decode_set_registers(struct hc *);
 void hc_decode_state_page(struct hc *);
 void hc_decode_dispatch(struct hc *);
+/* child_intercept.c */
+u16 hc_install_intercept(struct hc *);
+u16 hc_intercept_result(struct hc *);
+u16 hc_cpuid_values(struct hc *);
+u16 hc_translate(struct hc *);
+void hc_decode_intercept(struct hc *);
+void hc_decode_intercept_result(struct hc *);
 /* hc_stats.c */
 u16 hc_map_stats(struct hc *);
 u16 hc_map_stats2(struct hc *);

@@ -83,7 +83,8 @@ u16 hc_assert_interrupt(struct hc *c)
 
 	if (!pt || pt->id == ROOT_ID)
 		return ST_INVALID_PARTITION_ID;
-	lapic_deliver(c->lp, pt, in->destination, in->control & ASSERT_LOGICAL, in->type, in->vector & VECTOR_MASK,
-		      in->control & ASSERT_LEVEL);
+	lapic_deliver(c->lp, pt, &(struct lapic_request){
+		.dest = in->destination, .logical = in->control & ASSERT_LOGICAL, .mode = in->type,
+		.vector = in->vector & VECTOR_MASK, .level = in->control & ASSERT_LEVEL });
 	return ST_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Hypercalls about the life of a partition, and the intercepts installed in it. */
+/* Hypercalls about the life of a partition. */
 #include "hc.h"
 
 void hc_decode_create(struct hc *c)
@@ -60,32 +60,4 @@ u16 hc_delete_partition(struct hc *c)
 
 	hc_word(c, c->pt ? c->pt->pool.ntotal : 0);
 	return st;
-}
-
-void hc_decode_intercept(struct hc *c)
-{
-	const struct in_install_intercept *in = c->in;
-
-	hc_word(c, in->partition);
-	hc_word(c, in->type);
-	hc_word(c, in->access);
-	hc_word(c, in->parameter);
-}
-
-u16 hc_install_intercept(struct hc *c)
-{
-	const struct in_install_intercept *in = c->in;
-	struct partition *pt = hc_partition(c, in->partition);
-	u32 type = in->type;
-
-	if (!pt || pt->id == ROOT_ID)
-		return ST_INVALID_PARTITION_ID;
-	if (type > INTERCEPT_CPUID) {
-		c->flags |= FLAG_IGNORED;
-		LEDGER_EVENT(c->lp, EV_INTERCEPT_TYPE, FLAG_UNIMPLEMENTED, type, in->access, in->parameter);
-	}
-	if (pt->nintercepts == MAX_INTERCEPTS)
-		return ST_NO_RESOURCES;
-	pt->intercept[pt->nintercepts++] = (struct intercept){ type, in->access, in->parameter };
-	return ST_OK;
 }

@@ -241,22 +241,3 @@ u16 hc_dispatch(struct hc *c)
 	hc_word(c, result.event);
 	return st;
 }
-
-#define TRANSLATE_SUCCESS 0
-#define TRANSLATE_NOT_PRESENT 1
-
-u16 hc_translate(struct hc *c)
-{
-	const struct in_translate *in = c->in;
-	struct out_translate *out = c->out;
-	u64 gva = in->gva_page * PAGE, gpa = 0;
-	struct vp *vp;
-	u16 st = vp_at_rest(c, in->partition, in->vp, &vp);
-
-	if (st)
-		return st;
-	out->result = gva_to_gpa(vp, gva, &gpa) ? TRANSLATE_SUCCESS : TRANSLATE_NOT_PRESENT;
-	out->overlay = 0;
-	out->gpa_page = gpa / PAGE;
-	return ST_OK;
-}

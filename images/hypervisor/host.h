@@ -39,6 +39,7 @@ enum event_code {
 	EV_STATE_TYPE,		/* VP state type, partition, VP */
 	EV_INTERCEPT_TYPE,	/* intercept type, access, parameter */
 	EV_DOORBELL,		/* partition, VP, GPA, size, value, port: a write that no VMM gets to see */
+	EV_CHILD_MSR = 32,	/* MSR, partition, VP, write, value, ignored: a child's access to an MSR that we do not have */
 };
 
 #define RECORD_WORDS 8

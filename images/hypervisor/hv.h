@@ -4,6 +4,7 @@
 #define HV_H
 
 #include "abi.h"
+#include "child.h"
 #include "cpu.h"
 #include "host.h"
 #include "svm.h"
@@ -37,13 +38,6 @@ enum pt_state { PT_FREE, PT_CREATED, PT_ACTIVE, PT_FINALIZED };
 
 struct pool { u64 head; u32 nfree, ntotal; };	/* deposited pages, linked through themselves */
 
-struct lapic {
-	u32 id, ldr, dfr, svr, esr, icr_lo, icr_hi, lvt[7], init, div;
-	u32 isr[8], tmr[8], irr[8];
-	u64 start;
-	bool armed;
-};
-
 struct vp {
 	bool used;
 	u32 index;
@@ -64,6 +58,10 @@ struct vp {
 	bool halted, blocked, wait_sipi, init_pending;
 	u32 sipi;			/* SIPI_VALID | vector while init_pending */
 	struct lapic apic;
+	bool nmi_pending, nmi_masked, nmi_iret;
+	u64 nmi_iret_rip;		/* of the IRET that ends the NMI handler, while nmi_iret */
+	struct timer wake;		/* the next deadline of what the VP has armed */
+	struct cpuid_page *results;
 	u32 extint, offered;		/* OFFER_* | vector */
 	u64 stored[MAX_STORED][2];	/* MSRs and registers that are only kept */
 	u32 nstored;
@@ -86,6 +84,7 @@ struct partition {
 	struct vp vp[MAX_VPS];
 	struct intercept intercept[MAX_INTERCEPTS];
 	u32 nintercepts;
+	u32 last_lowest;		/* VP that last got an interrupt of lowest priority */
 	u64 property[MAX_PROPERTIES][2];
 	u32 nproperties;
 };
@@ -115,7 +114,7 @@ struct lp {
 	struct gprs g;
 	void *hsave;
 	u8 *fpu;
-	u64 root_xcr0, root_dr[4];	/* the root's, while a child runs */
+	u64 root_xcr0, root_dr[4], root_tsc_aux;	/* the root's, while a child runs */
 	u8 sipi_vector;
 	u64 sint[16], scontrol, simp, siefp, sirbp, vp_assist;
 	struct synic synic;
@@ -289,7 +288,7 @@ void port_forget(u64 partition);
 void hypercall(struct lp *);
 void power_off(struct lp *, u8 slp_typ) __attribute__((noreturn));
 
-/* vp.c, vp_registers.c, vp_state.c, vp_page.c, vp_dispatch.c, child_exit.c, child_memory.c, child_message.c */
+/* vp.c, vp_registers.c, vp_state.c, vp_page.c, vp_dispatch.c, child_exit.c, child_message.c */
 struct vp *vp_find(struct partition *, u32 index);
 u16 vp_create(struct partition *, u32 index);
 u16 vp_delete(struct partition *, u32 index);
@@ -314,32 +313,13 @@ u16 vp_dispatch(struct lp *, struct vp *, u32 flags, struct out_dispatch *out);
 enum run_end { RUN_INTERRUPTED, RUN_MESSAGE, RUN_BLOCKED };
 enum run_end vp_run(struct lp *, struct vp *);
 bool vp_ready(struct vp *);
-enum child_action { CHILD_RESUME, CHILD_MESSAGE };
+enum child_action { CHILD_RESUME, CHILD_MESSAGE, CHILD_FAULTED };
+enum child_action child_vmmcall(struct lp *, struct vp *);
 enum child_action child_exit(struct lp *, struct vp *);
 bool child_message(struct lp *, struct vp *);
-void child_cpuid(struct vp *, u32 r[4]);
-bool child_wants(const struct vp *, u32 type, u32 access, u64 parameter, u64 mask);
 bool gva_to_gpa(struct vp *, u64 gva, u64 *gpa);
 u32 child_fetch(struct vp *, u8 *bytes);
 #define INSTRUCTION_BYTES 16
-
-/* lapic.c, lapic_mmio.c: local APIC of child VPs */
-#define OFFER_APIC 0x200u
-#define OFFER_EXTINT 0x100u
-#define SIPI_VALID 0x100u
-enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR };
-void lapic_reset(struct vp *);
-bool lapic_timer_armed(const struct vp *);
-int lapic_pending(struct vp *);
-void lapic_inject(struct vp *);
-void lapic_sync(struct vp *);
-void lapic_timer_set(struct vp *, u32 initial);
-u32 lapic_timer_count(struct vp *);
-void lapic_command(struct lp *, struct vp *, u32 icr_low);
-void lapic_eoi(struct lp *, struct vp *);
-bool lapic_deliver(struct lp *, struct partition *, u32 dest, bool logical, u32 mode, u32 vector, bool level);
-bool lapic_mmio(struct lp *, struct vp *, u64 gpa, const u8 *bytes, u32 n);
-void lapic_state(struct vp *, struct wire_lapic *, bool store);
 
 /* linux.c, selftest.c */
 void linux_load(struct lp *, u64 multiboot_info);

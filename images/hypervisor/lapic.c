@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Virtual local APIC of child VPs (xAPIC): timer, interrupt selection, delivery, state image. */
+/* Virtual local APIC of child VPs: priorities, which interrupt is next, offering it to the CPU, end of interrupt. */
 #include "abi.h"
 #include "apic_regs.h"
 #include "hv.h"
 
-#define TIMER_TSC_SHIFT 3		/* the timer counts TSC / 8 */
 #define PRIORITY_SHIFT 4
 #define FIRST_VECTOR 16
 
@@ -19,6 +18,10 @@ static int highest(const u32 *bank)
 static void set(u32 *bank, u32 v) { __atomic_or_fetch(&bank[v / 32], 1u << v % 32, __ATOMIC_SEQ_CST); }
 static void clear(u32 *bank, u32 v) { __atomic_and_fetch(&bank[v / 32], ~(1u << v % 32), __ATOMIC_SEQ_CST); }
 
+bool lapic_on(const struct vp *vp) { return vp_has_lapic(vp) && vp->apic_base & APIC_BASE_ENABLE; }
+bool lapic_x2(const struct vp *vp) { return lapic_on(vp) && vp->apic_base & APIC_BASE_X2; }
+
+/* Power-on, INIT and a return from the disabled state: everything but the id. */
 void lapic_reset(struct vp *vp)
 {
 	struct lapic *a = &vp->apic;
@@ -29,88 +32,121 @@ void lapic_reset(struct vp *vp)
 	a->svr = VECTOR_MASK;
 	for (u32 i = 0; i < LENGTH(a->lvt); i++)
 		a->lvt[i] = LVT_MASKED;
+	if (vp->vmcb)
+		lapic_set_tpr(vp, 0);
 }
 
-/* ---- timer ---- */
-static u32 divisor(const struct lapic *a)
+/* ---- priorities; the upper half of TPR is CR8, which a child changes without an exit ---- */
+u32 lapic_tpr(const struct vp *vp)
 {
-	u32 d = (a->div & 3) | (a->div >> 1 & 4);
+	u32 cr8 = vp->vmcb->vintr & VINTR_TPR_MASK;
 
-	return d == 7 ? 1 : 2u << d;
+	return vp->apic.tpr >> PRIORITY_SHIFT == cr8 ? vp->apic.tpr : cr8 << PRIORITY_SHIFT;
 }
 
-static u64 period(const struct lapic *a) { return (u64)a->init * divisor(a) << TIMER_TSC_SHIFT; }
-
-static void timer_poll(struct vp *vp)
+void lapic_set_tpr(struct vp *vp, u32 tpr)
 {
-	struct lapic *a = &vp->apic;
-	u64 now = rdtsc(), p = period(a);
-
-	if (!a->armed || !p || now - a->start < p)
-		return;
-	if (a->lvt[LVT_TIMER] & LVT_PERIODIC)
-		a->start += (now - a->start) / p * p;
-	else
-		a->armed = false;
-	if (!(a->lvt[LVT_TIMER] & LVT_MASKED))
-		set(a->irr, a->lvt[LVT_TIMER] & VECTOR_MASK);
+	vp->apic.tpr = tpr & VECTOR_MASK;
+	vp->vmcb->vintr = (vp->vmcb->vintr & ~VINTR_TPR_MASK) | vp->apic.tpr >> PRIORITY_SHIFT;
 }
 
-bool lapic_timer_armed(const struct vp *vp) { return vp->apic.armed && !(vp->apic.lvt[LVT_TIMER] & LVT_MASKED); }
-
-void lapic_timer_set(struct vp *vp, u32 initial)
+u32 lapic_ppr(const struct vp *vp)
 {
-	vp->apic.init = initial;
-	vp->apic.start = rdtsc();
-	vp->apic.armed = initial != 0;
+	int isr = highest(vp->apic.isr);
+	u32 tpr = lapic_tpr(vp), class = isr < 0 ? 0 : (u32)isr >> PRIORITY_SHIFT;
+
+	return tpr >> PRIORITY_SHIFT >= class ? tpr : class << PRIORITY_SHIFT;
 }
 
-u32 lapic_timer_count(struct vp *vp)
+/* The highest requested vector above those in service, whatever TPR says; -1 if none. */
+static int candidate(struct vp *vp)
 {
 	struct lapic *a = &vp->apic;
-	u64 p = period(a), elapsed;
-
-	timer_poll(vp);
-	if (!a->armed || !p)
-		return 0;
-	elapsed = rdtsc() - a->start;
-	return a->init - (u32)((elapsed % p >> TIMER_TSC_SHIFT) / divisor(a));
-}
-
-/* ---- which interrupt is next ---- */
-/* Highest vector the VP may take now, or -1. */
-int lapic_pending(struct vp *vp)
-{
-	struct lapic *a = &vp->apic;
-	u32 tpr = vp->vmcb->vintr & VINTR_TPR_MASK;
 	int irr, isr;
 
-	timer_poll(vp);
-	if (!(a->svr & SVR_ENABLE))
+	child_timers_poll(vp);
+	if (!lapic_on(vp) || !(a->svr & SVR_ENABLE))
 		return -1;
 	irr = highest(a->irr);
 	isr = highest(a->isr);
-	if (irr < FIRST_VECTOR || (u32)irr >> PRIORITY_SHIFT <= tpr ||
-	    (isr >= 0 && irr >> PRIORITY_SHIFT <= isr >> PRIORITY_SHIFT))
+	if (irr < FIRST_VECTOR || (isr >= 0 && irr >> PRIORITY_SHIFT <= isr >> PRIORITY_SHIFT))
 		return -1;
 	return irr;
 }
 
+static bool above_tpr(const struct vp *vp, int vector)
+{
+	return vector >= 0 && (u32)vector >> PRIORITY_SHIFT > (vp->vmcb->vintr & VINTR_TPR_MASK);
+}
+
+/* Highest vector the VP may take now, or -1. */
+int lapic_pending(struct vp *vp)
+{
+	int vector = candidate(vp);
+
+	return above_tpr(vp, vector) ? vector : -1;
+}
+
+/* Is there something that ends a HLT? */
+bool lapic_wakes(struct vp *vp)
+{
+	return (vp->nmi_pending && !vp->nmi_masked) ||
+	       (vp->vmcb->rflags & RFLAGS_IF && (lapic_pending(vp) >= 0 || vp->extint));
+}
+
+/* ---- before and after VMRUN ---- */
+static void inject_nmi(struct vp *vp)
+{
+	struct vmcb *v = vp->vmcb;
+
+	if (!vp->nmi_pending || vp->nmi_masked || v->eventinj & EVENT_VALID || v->shadow & SHADOW_INTERRUPT)
+		return;
+	__atomic_store_n(&vp->nmi_pending, false, __ATOMIC_SEQ_CST);
+	vp->nmi_masked = true;
+	v->int_misc1 |= MISC1_IRET;	/* the end of the handler, when the next one may come */
+	v->eventinj = EXC_NMI | EVENT_TYPE_NMI << EVENT_TYPE_SHIFT | EVENT_VALID;
+}
+
 /*
  * Before VMRUN: offer the interrupt as a virtual interrupt (V_IRQ); the CPU takes it when it can. EVENTINJ of type
- * INTR is avoided: TCG leaves cs->exception_index set after it and may deliver the vector a second time.
+ * INTR is avoided: TCG leaves cs->exception_index set after it and may deliver the vector a second time. A vector that
+ * TPR holds back is offered too, so that it comes when the child lowers CR8, which does not exit. TCG takes it at
+ * "priority >= TPR" where the manual has ">": hence the priority of the class below.
  */
 void lapic_inject(struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
-	int vector = lapic_pending(vp);
+	int vector;
 
+	inject_nmi(vp);
+	vector = candidate(vp);
 	v->vintr &= ~(VINTR_IRQ | VINTR_IGNORE_TPR | VINTR_VECTOR_MASK | VINTR_PRIORITY_MASK);
 	vp->offered = 0;
-	if (vector < 0 && !vp->extint)
+	if (vp->extint && !above_tpr(vp, vector)) {
+		vp->offered = vp->extint;
+		v->vintr |= VINTR_IGNORE_TPR;
+	} else if (vector >= 0) {
+		vp->offered = OFFER_APIC | (u32)vector;
+		v->vintr |= (u64)((vector >> PRIORITY_SHIFT) - 1) << VINTR_PRIORITY_SHIFT;
+	}
+	if (vp->offered)
+		v->vintr |= VINTR_IRQ | (u64)(vp->offered & VECTOR_MASK) << VINTR_VECTOR_SHIFT;
+}
+
+/*
+ * A nested page fault that interrupts the delivery of an NMI or interrupt comes back from TCG as an exception of that
+ * vector, which VMRUN refuses. The interrupt is still offered, so it is dropped here; the NMI gets its type back.
+ */
+static void mend_interrupted_delivery(struct vmcb *v)
+{
+	u32 vector = v->intinfo & VECTOR_MASK;
+
+	if (!(v->intinfo & EVENT_VALID))
 		return;
-	vp->offered = vector < 0 ? vp->extint : OFFER_APIC | (u32)vector;
-	v->vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | (u64)(vp->offered & VECTOR_MASK) << VINTR_VECTOR_SHIFT;
+	if (vector == EXC_NMI)
+		v->intinfo = EXC_NMI | EVENT_TYPE_NMI << EVENT_TYPE_SHIFT | EVENT_VALID;
+	else if (vector >= EXC_LAST)
+		v->intinfo = 0;
 }
 
 /* After VMRUN: was it taken? */
@@ -118,18 +154,50 @@ void lapic_sync(struct vp *vp)
 {
 	u32 vector = vp->offered & VECTOR_MASK;
 
+	mend_interrupted_delivery(vp->vmcb);
+	if (vp->nmi_iret && vp->vmcb->rip != vp->nmi_iret_rip)
+		vp->nmi_iret = vp->nmi_masked = false;
 	if (!vp->offered || vp->vmcb->vintr & VINTR_IRQ)
 		return;
 	if (vp->offered & OFFER_APIC) {
 		clear(vp->apic.irr, vector);
-		set(vp->apic.isr, vector);
+		if (!child_auto_eoi(vp, vector))
+			set(vp->apic.isr, vector);
 	} else {
 		vp->extint = 0;
 	}
 	vp->offered = 0;
 }
 
-/* ---- delivery ---- */
+/* ---- requests and their end ---- */
+void lapic_raise(struct vp *vp, u32 vector, bool level)
+{
+	if (!lapic_on(vp) || !(vp->apic.svr & SVR_ENABLE))
+		return;
+	if (vector < FIRST_VECTOR) {
+		lapic_error(vp, ESR_RECEIVE_VECTOR);
+		return;
+	}
+	level ? set(vp->apic.tmr, vector) : clear(vp->apic.tmr, vector);
+	set(vp->apic.irr, vector);
+}
+
+/* A local source: timer, error, ... */
+void lapic_lvt(struct vp *vp, u32 which)
+{
+	if (!(vp->apic.lvt[which] & LVT_MASKED))
+		lapic_raise(vp, vp->apic.lvt[which] & VECTOR_MASK, false);
+}
+
+void lapic_error(struct vp *vp, u32 bits)
+{
+	u32 vector = vp->apic.lvt[LVT_ERROR] & VECTOR_MASK;
+
+	__atomic_or_fetch(&vp->apic.errors, bits, __ATOMIC_SEQ_CST);
+	if (vector >= FIRST_VECTOR)
+		lapic_lvt(vp, LVT_ERROR);
+}
+
 void lapic_eoi(struct lp *lp, struct vp *vp)
 {
 	struct lapic *a = &vp->apic;
@@ -145,115 +213,4 @@ void lapic_eoi(struct lp *lp, struct vp *vp)
 		memcpy(m.payload, &eoi, sizeof eoi);
 		synic_post(lp, SINT_INTERCEPT, &m);	/* the queue belongs to this LP: no lock */
 	}
-}
-
-/* Hyper-V interrupt types have the numbers of APIC delivery modes. False: this mode is not modelled. */
-static bool deliver_one(struct vp *vp, u32 mode, u32 vector, bool level)
-{
-	switch (mode) {
-	case IPI_FIXED:
-	case IPI_LOWEST:
-		level ? set(vp->apic.tmr, vector) : clear(vp->apic.tmr, vector);
-		set(vp->apic.irr, vector);
-		return true;
-	case IPI_INIT:
-		if (level)		/* assert, not the deassert that follows */
-			vp_init_reset(vp);
-		return true;
-	case IPI_SIPI:
-		vp_sipi(vp, vector);
-		return true;
-	case IPI_EXTINT:
-		vp->extint = OFFER_EXTINT | vector;
-		return true;
-	}
-	kprintf("vp %u: delivery mode %u ignored\n", vp->index, mode);
-	return false;
-}
-
-/* hv_lock is not held on the MMIO path; vp_kick takes care of the wake-up. */
-bool lapic_deliver(struct lp *lp, struct partition *pt, u32 dest, bool logical, u32 mode, u32 vector, bool level)
-{
-	bool any = false;
-
-	for (u32 i = 0; i < MAX_VPS; i++) {
-		struct vp *vp = &pt->vp[i];
-
-		if (!vp->used)
-			continue;
-		if (logical ? !(vp->apic.ldr >> APIC_ID_SHIFT & dest) : dest != DEST_BROADCAST && dest != vp->apic.id)
-			continue;
-		if (!deliver_one(vp, mode, vector, level))
-			continue;
-		any = true;
-		vp_kick(lp, vp);
-		if (mode == IPI_LOWEST)
-			break;
-	}
-	return any;
-}
-
-/* A write to the interrupt command register. */
-void lapic_command(struct lp *lp, struct vp *vp, u32 icr)
-{
-	struct lapic *a = &vp->apic;
-	u32 mode = icr >> ICR_MODE_SHIFT & ICR_MODE_MASK, vector = icr & VECTOR_MASK;
-	u32 shorthand = icr >> ICR_SHORTHAND_SHIFT & ICR_SHORTHAND_MASK;
-
-	a->icr_lo = icr & ~ICR_PENDING;
-	switch (shorthand) {
-	case SHORTHAND_NONE:
-		lapic_deliver(lp, vp->pt, a->icr_hi >> APIC_ID_SHIFT, icr & ICR_LOGICAL, mode, vector,
-			      mode == IPI_INIT && icr & ICR_ASSERT);
-		break;
-	case SHORTHAND_SELF:
-		lapic_deliver(lp, vp->pt, a->id, false, mode, vector, false);
-		break;
-	default:
-		for (u32 i = 0; i < MAX_VPS; i++)
-			if (vp->pt->vp[i].used && (i != vp->index || shorthand == SHORTHAND_ALL))
-				lapic_deliver(lp, vp->pt, vp->pt->vp[i].apic.id, false, mode, vector, false);
-	}
-}
-
-/* ---- image for GET/SET_VP_STATE ---- */
-static void save(const struct lapic *a, struct wire_lapic *s)
-{
-	memset(s, 0, PAGE);
-	s->id = a->id;
-	s->version = APIC_VERSION_VALUE;
-	s->ldr = a->ldr, s->dfr = a->dfr, s->spurious = a->svr;
-	memcpy(s->isr, a->isr, sizeof s->isr);
-	memcpy(s->tmr, a->tmr, sizeof s->tmr);
-	memcpy(s->irr, a->irr, sizeof s->irr);
-	s->esr = a->esr, s->icr_high = a->icr_hi, s->icr_low = a->icr_lo;
-	s->lvt_timer = a->lvt[LVT_TIMER], s->lvt_thermal = a->lvt[LVT_THERMAL], s->lvt_perfmon = a->lvt[LVT_PERF];
-	s->lvt_lint0 = a->lvt[LVT_LINT0], s->lvt_lint1 = a->lvt[LVT_LINT1], s->lvt_error = a->lvt[LVT_ERROR];
-	s->lvt_cmci = a->lvt[LVT_CMCI];
-	s->initial_count = a->init, s->divide = a->div;
-}
-
-static void load(struct lapic *a, const struct wire_lapic *s)
-{
-	a->id = s->id;
-	a->ldr = s->ldr, a->dfr = s->dfr, a->svr = s->spurious;
-	memcpy(a->isr, s->isr, sizeof s->isr);
-	memcpy(a->tmr, s->tmr, sizeof s->tmr);
-	memcpy(a->irr, s->irr, sizeof s->irr);
-	a->esr = s->esr, a->icr_hi = s->icr_high, a->icr_lo = s->icr_low;
-	a->lvt[LVT_TIMER] = s->lvt_timer, a->lvt[LVT_THERMAL] = s->lvt_thermal, a->lvt[LVT_PERF] = s->lvt_perfmon;
-	a->lvt[LVT_LINT0] = s->lvt_lint0, a->lvt[LVT_LINT1] = s->lvt_lint1, a->lvt[LVT_ERROR] = s->lvt_error;
-	a->lvt[LVT_CMCI] = s->lvt_cmci;
-	a->init = s->initial_count, a->div = s->divide;
-}
-
-void lapic_state(struct vp *vp, struct wire_lapic *s, bool store)
-{
-	if (!store) {
-		save(&vp->apic, s);
-		return;
-	}
-	load(&vp->apic, s);
-	if (vp->apic.init)
-		lapic_timer_set(vp, vp->apic.init);
 }

@@ -1,66 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A child's accesses to its local APIC page: instruction decoder and registers. */
+/* A child's accesses to its local APIC page: the instruction decoder. */
 #include "apic_regs.h"
 #include "hv.h"
 
 #define REGISTER_MASK 0xff0
-#define BANK(offset) ((offset) >> 4 & 7)
-#define LVT_INDEX(offset) (((offset) - APIC_ICR_HIGH) >> 4)	/* timer is 1, error 6: see LVT_* */
-#define TPR_SHIFT 4
 
-static u32 read(struct vp *vp, u32 o)
-{
-	struct lapic *a = &vp->apic;
-
-	switch (o) {
-	case APIC_ID: return a->id << APIC_ID_SHIFT;
-	case APIC_VERSION: return APIC_VERSION_VALUE;
-	case APIC_TPR: return (vp->vmcb->vintr & VINTR_TPR_MASK) << TPR_SHIFT;
-	case APIC_LDR: return a->ldr;
-	case APIC_DFR: return a->dfr;
-	case APIC_SVR: return a->svr;
-	case APIC_ISR ... APIC_ISR + APIC_BANK_LAST: return a->isr[BANK(o)];
-	case APIC_TMR ... APIC_TMR + APIC_BANK_LAST: return a->tmr[BANK(o)];
-	case APIC_IRR ... APIC_IRR + APIC_BANK_LAST: return a->irr[BANK(o)];
-	case APIC_ESR: return a->esr;
-	case APIC_LVT_CMCI: return a->lvt[LVT_CMCI];
-	case APIC_ICR_LOW: return a->icr_lo;
-	case APIC_ICR_HIGH: return a->icr_hi;
-	case APIC_LVT_TIMER ... APIC_LVT_ERROR: return a->lvt[LVT_INDEX(o)];
-	case APIC_INITIAL_COUNT: return a->init;
-	case APIC_CURRENT_COUNT: return lapic_timer_count(vp);
-	case APIC_DIVIDE: return a->div;
-	}
-	return 0;
-}
-
-static void write(struct lp *lp, struct vp *vp, u32 o, u32 v)
-{
-	struct lapic *a = &vp->apic;
-	u64 *vintr = &vp->vmcb->vintr;
-
-	switch (o) {
-	case APIC_ID: a->id = v >> APIC_ID_SHIFT; break;
-	case APIC_TPR: *vintr = (*vintr & ~VINTR_TPR_MASK) | (v >> TPR_SHIFT & VINTR_TPR_MASK); break;
-	case APIC_EOI: lapic_eoi(lp, vp); break;
-	case APIC_LDR: a->ldr = v & LDR_MASK; break;
-	case APIC_DFR: a->dfr = v | DFR_FIXED; break;
-	case APIC_SVR: a->svr = v; break;
-	case APIC_ESR: a->esr = 0; break;
-	case APIC_LVT_CMCI: a->lvt[LVT_CMCI] = v; break;
-	case APIC_ICR_LOW: lapic_command(lp, vp, v); break;
-	case APIC_ICR_HIGH: a->icr_hi = v; break;
-	case APIC_LVT_TIMER ... APIC_LVT_ERROR: a->lvt[LVT_INDEX(o)] = v; break;
-	case APIC_INITIAL_COUNT: lapic_timer_set(vp, v); break;
-	case APIC_DIVIDE: a->div = v & DIVIDE_MASK; break;
-	}
-}
-
-/* ---- decoder: the MOV forms that operating systems use on the APIC page ---- */
+/* ---- decoder: the MOV forms that operating systems use on the APIC page, and XCHG (Linux on old APICs) ---- */
 #define OP_LOAD_A 0xa1			/* mov eax, moffs */
 #define OP_STORE_A 0xa3			/* mov moffs, eax */
 #define OP_STORE 0x89			/* mov r/m, r */
 #define OP_LOAD 0x8b			/* mov r, r/m */
+#define OP_XCHG 0x87			/* xchg r/m, r */
 #define OP_STORE_IMM 0xc7		/* mov r/m, imm32 */
 #define PREFIX_ADDRESS 0x67
 #define REX_MASK 0xf0
@@ -72,11 +22,11 @@ static void write(struct lp *lp, struct vp *vp, u32 o, u32 v)
 #define RM_DISP16 6
 #define REG_IMMEDIATE (-1)
 
-struct decoded { bool write; int reg; u32 immediate, length; };
+struct decoded { bool read, write; int reg; u32 immediate, length; };
 
 static bool is_prefix(u8 b)
 {
-	return b == 0x66 || b == 0x2e || b == 0x3e || b == 0x26 || b == 0x64 || b == 0x65 || b == 0x36;
+	return b == 0x66 || b == 0xf0 || b == 0x2e || b == 0x3e || b == 0x26 || b == 0x64 || b == 0x65 || b == 0x36;
 }
 
 /* Bytes of displacement that follow mod/rm (and SIB). */
@@ -106,12 +56,13 @@ static bool decode(const u8 *b, u32 n, bool code64, bool code32, struct decoded 
 	if (i + 2 > n)
 		return false;
 	op = b[i++];
-	*d = (struct decoded){ .write = op != OP_LOAD && op != OP_LOAD_A };
+	*d = (struct decoded){ .read = op == OP_LOAD || op == OP_LOAD_A || op == OP_XCHG,
+			       .write = op != OP_LOAD && op != OP_LOAD_A };
 	if (op == OP_LOAD_A || op == OP_STORE_A) {
 		d->length = i + (code64 && a32 ? 8 : a32 ? 4 : 2);
 		return true;
 	}
-	if (op != OP_STORE && op != OP_LOAD && op != OP_STORE_IMM)
+	if (op != OP_STORE && op != OP_LOAD && op != OP_XCHG && op != OP_STORE_IMM)
 		return false;
 	m = b[i++];
 	mod = m >> 6;
@@ -141,6 +92,7 @@ bool lapic_mmio(struct lp *lp, struct vp *vp, u64 gpa, const u8 *bytes, u32 n)
 {
 	struct vmcb *v = vp->vmcb;
 	bool code64 = v->efer & EFER_LMA && v->cs.attributes & SEG_LONG;
+	u32 offset = gpa & REGISTER_MASK, store;
 	struct decoded d;
 	u64 *r;
 
@@ -150,10 +102,16 @@ bool lapic_mmio(struct lp *lp, struct vp *vp, u64 gpa, const u8 *bytes, u32 n)
 		return false;
 	}
 	r = d.reg == 0 ? &v->rax : d.reg == 4 ? &v->rsp : d.reg > 0 ? &vp->g.rax + d.reg : NULL;
-	if (d.write)
-		write(lp, vp, gpa & REGISTER_MASK, r ? (u32)*r : d.immediate);
-	else
-		*r = read(vp, gpa & REGISTER_MASK);
+	store = r ? (u32)*r : d.immediate;
+	if (d.read) {
+		u32 value;
+
+		if (!lapic_read(vp, offset, &value))
+			lapic_error(vp, ESR_ILLEGAL_REGISTER);
+		*r = value;
+	}
+	if (d.write && !lapic_write(lp, vp, offset, store))
+		lapic_error(vp, ESR_ILLEGAL_REGISTER);
 	v->rip += d.length;
 	v->shadow = 0;
 	return true;

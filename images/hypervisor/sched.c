@@ -99,7 +99,10 @@ static struct vp *next(struct lp *lp, bool *poll)
 			lp->turn = (lp->turn + i) % (MAX_PARTS * MAX_VPS);
 			return vp;
 		}
-		*poll |= vp->halted && vp_has_lapic(vp) && lapic_timer_armed(vp);
+		if (vp->halted) {
+			child_timers_arm(lp, vp);
+			*poll |= child_timers_need_polling(lp, vp);
+		}
 	}
 	return NULL;
 }

@@ -63,6 +63,8 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define EXIT_NMI 0x61
 #define EXIT_VINTR 0x64
 #define EXIT_CPUID 0x72
+#define EXIT_EXCEPTION 0x40		/* + vector */
+#define EXIT_IRET 0x74
 #define EXIT_HLT 0x78
 #define EXIT_INVLPGA 0x7a
 #define EXIT_IOIO 0x7b
@@ -80,6 +82,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define MISC1_INIT BIT(3)
 #define MISC1_VINTR BIT(4)
 #define MISC1_CPUID BIT(18)
+#define MISC1_IRET BIT(20)
 #define MISC1_HLT BIT(24)
 #define MISC1_INVLPGA BIT(26)
 #define MISC1_IOIO BIT(27)
@@ -92,6 +95,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define NP_ENABLE 1
 #define VINTR_TPR_MASK 15ul
 #define VINTR_IRQ BIT(8)
+#define VINTR_PRIORITY_SHIFT 16
 #define VINTR_PRIORITY_MASK (15ul << 16)
 #define VINTR_IGNORE_TPR BIT(20)
 #define VINTR_MASKING BIT(24)
@@ -102,6 +106,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define EVENT_VALID BIT(31)
 #define EVENT_ERROR_CODE BIT(11)
 #define EVENT_TYPE_SHIFT 8
+#define EVENT_TYPE_NMI 2ul
 #define EVENT_TYPE_EXCEPTION 3ul
 #define EVENT_ERROR_SHIFT 32
 

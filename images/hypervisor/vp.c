@@ -42,6 +42,7 @@ u16 vp_create(struct partition *pt, u32 index)
 	vp->apic_base = APIC_DEFAULT_BASE | APIC_BASE_ENABLE | (index ? 0 : APIC_BASE_BSP);
 	vp->explicit_suspend = EXPLICITLY_SUSPENDED;
 	lapic_reset(vp);
+	child_intercepts_apply(vp);
 	vp->wait_sipi = index && vp_has_lapic(vp);
 	vp->regs_page->version = REGISTER_PAGE_VERSION;
 	return ST_OK;
@@ -55,6 +56,8 @@ u16 vp_delete(struct partition *pt, u32 index)
 		return ST_INVALID_VP_INDEX;
 	if (vp->dispatching)
 		return ST_INVALID_VP_STATE;
+	timer_cancel(&vp->wake);
+	child_results_free(vp);
 	pool_put(&pt->pool, vp->vmcb);
 	pool_put(&pt->pool, vp->fpu);
 	pool_put(&pt->pool, vp->regs_page);
@@ -99,7 +102,10 @@ void vp_kick(struct lp *lp, struct vp *vp)
 		vp_signal_root(lp, vp);
 }
 
-/* ---- INIT and SIPI for child APs; a running target is reset when it leaves the guest, which vp_kick forces ---- */
+/*
+ * ---- INIT and SIPI. They arrive without the lock from whichever LP sends them and are noted; the VP itself turns them
+ * into state before its next run, which vp_kick brings about.
+ */
 static void init_now(struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
@@ -110,8 +116,14 @@ static void init_now(struct vp *vp)
 	v->gpat = pat;
 	v->tsc_offset = offset;
 	memset(&vp->g, 0, sizeof vp->g);
+	lapic_reset(vp);
+	child_intercepts_apply(vp);
+	vp->regs_page->valid = 0;
+	vp->nmi_pending = vp->nmi_masked = vp->nmi_iret = false;
+	vp->extint = vp->offered = 0;
+	vp->pending_interruption = 0;
 	vp->halted = false;
-	vp->wait_sipi = true;
+	vp->wait_sipi = !(vp->apic_base & APIC_BASE_BSP);	/* the first VP starts over at its reset vector */
 }
 
 static void sipi_now(struct vp *vp, u32 vector)
@@ -124,30 +136,24 @@ static void sipi_now(struct vp *vp, u32 vector)
 
 void vp_init_pending(struct vp *vp)
 {
-	if (!vp->init_pending)
-		return;
-	init_now(vp);
-	if (vp->sipi)
-		sipi_now(vp, vp->sipi & VECTOR_MASK);
-	vp->sipi = 0;
-	vp->init_pending = false;
+	u32 sipi;
+
+	if (__atomic_exchange_n(&vp->init_pending, false, __ATOMIC_SEQ_CST))
+		init_now(vp);
+	sipi = __atomic_exchange_n(&vp->sipi, 0, __ATOMIC_SEQ_CST);
+	if (sipi && vp->wait_sipi)
+		sipi_now(vp, sipi & VECTOR_MASK);
 }
 
 void vp_init_reset(struct vp *vp)
 {
-	if (!vp->index)
-		return;
-	vp->sipi = 0;
-	if (vp->in_guest)
-		vp->init_pending = true;
-	else
-		init_now(vp);
+	__atomic_store_n(&vp->sipi, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vp->init_pending, true, __ATOMIC_SEQ_CST);
 }
 
+/* One that does not wait for it, nor is about to, ignores it. */
 void vp_sipi(struct vp *vp, u32 vector)
 {
-	if (vp->init_pending)
-		vp->sipi = SIPI_VALID | vector;
-	else if (vp->wait_sipi)
-		sipi_now(vp, vector);
+	if (vp->init_pending || vp->wait_sipi)
+		__atomic_store_n(&vp->sipi, SIPI_VALID | vector, __ATOMIC_SEQ_CST);
 }

@@ -10,37 +10,33 @@
 #define PENDING_VECTOR_SHIFT 16
 #define PENDING_ERROR_SHIFT 32
 
-static bool can_wake(struct vp *vp)
-{
-	return vp->vmcb->rflags & RFLAGS_IF && (lapic_pending(vp) >= 0 || vp->extint);
-}
-
 /* Neither halted nor waiting for SIPI, or not any longer? For our own scheduler. Called with hv_lock. */
 bool vp_ready(struct vp *vp)
 {
 	vp_init_pending(vp);
-	if (!vp->wait_sipi && vp->halted && can_wake(vp))
+	if (!vp->wait_sipi && vp->halted && lapic_wakes(vp))
 		vp->halted = false;
 	return !vp->wait_sipi && !vp->halted;
 }
 
 /* A VP that waits for an interrupt or SIPI: true if it may run now, else "out" says what the root should do. */
-static bool awake(struct vp *vp, struct out_dispatch *out)
+static bool awake(struct lp *lp, struct vp *vp, struct out_dispatch *out)
 {
 	if (!vp->wait_sipi && !vp->halted)
 		return true;
 	/* Publish "blocked" before looking: vp_kick runs on other LPs without the lock. */
 	vp_publish_blocked(vp, true);
 	__atomic_store_n(&vp->blocked, true, __ATOMIC_SEQ_CST);
-	if (!vp->wait_sipi && can_wake(vp)) {
+	if (!vp->wait_sipi && lapic_wakes(vp)) {
 		vp->halted = false;
-	} else if (vp->wait_sipi || !lapic_timer_armed(vp) || !(vp->vmcb->rflags & RFLAGS_IF)) {
+	} else if (vp->wait_sipi || !(vp->vmcb->rflags & RFLAGS_IF) || !child_timers_need_polling(lp, vp)) {
+		child_timers_arm(lp, vp);
 		*out = (struct out_dispatch){ DISPATCH_STATE_BLOCKED, DISPATCH_EVENT_NONE };
 		return false;
 	}
 	if (__atomic_exchange_n(&vp->blocked, false, __ATOMIC_SEQ_CST))
 		vp_publish_blocked(vp, false);
-	if (vp->halted)			/* we have no timer of our own: the root polls */
+	if (vp->halted)			/* no deadline interrupts this LP: the root polls */
 		*out = (struct out_dispatch){ DISPATCH_STATE_READY, DISPATCH_EVENT_NONE };
 	return !vp->halted;
 }
@@ -65,8 +61,10 @@ static enum run_end run(struct lp *lp, struct vp *vp, u64 *in_guest)
 	enum child_action action;
 
 	do {
-		if (vp_has_lapic(vp))
+		if (vp_has_lapic(vp)) {
 			lapic_inject(vp);
+			child_timers_arm(lp, vp);
+		}
 		v->tlb_ctl = TLB_FLUSH_ALL;	/* QEMU flushes anyway; keeps second-level changes visible */
 		stats_enter(lp);
 		vmrun_guest(v, &vp->g);
@@ -144,7 +142,7 @@ u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *ou
 		return ST_OK;
 	}
 	vp_init_pending(vp);
-	if (!awake(vp, out))
+	if (!awake(lp, vp, out))
 		return ST_OK;
 	if (vp_run(lp, vp) != RUN_MESSAGE)
 		out->event = DISPATCH_EVENT_NONE;	/* a physical interrupt for the root: come back soon */

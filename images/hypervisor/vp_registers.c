@@ -52,7 +52,6 @@ static u64 *word_of(struct vp *vp, u32 name)
 	case REG_DR6: return &v->dr6;
 	case REG_DR7: return &v->dr7;
 	case REG_KERNEL_GS_BASE: return &v->kernel_gs_base;
-	case REG_APIC_BASE: return &vp->apic_base;
 	case REG_PAT: return &v->gpat;
 	case REG_SYSENTER_CS: return &v->sysenter_cs;
 	case REG_SYSENTER_EIP: return &v->sysenter_eip;
@@ -126,7 +125,10 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 	case REG_TSC: o[0] = rdtsc() + v->tsc_offset; break;
 	case REG_VP_INDEX: o[0] = vp->index; break;
 	case REG_VP_RUNTIME: o[0] = ref_units(vp->count[VS_RUN_TIME]); break;
-	case REG_INTERRUPT_STATE: o[0] = v->shadow & SHADOW_INTERRUPT; break;
+	case REG_APIC_BASE: o[0] = vp->apic_base; break;
+	case REG_INTERRUPT_STATE:
+		o[0] = (v->shadow & SHADOW_INTERRUPT) | (vp->nmi_masked ? INTERRUPT_STATE_NMI_MASKED : 0);
+		break;
 	case REG_ACTIVITY: o[0] = vp->halted ? ACTIVITY_HALTED : 0; break;
 	case REG_PENDING_EVENT0:
 	case REG_PENDING_EVENT1: break;
@@ -170,9 +172,18 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 	}
 	switch (name) {
 	case REG_EFER: v->efer = val[0] | EFER_SVME; break;
-	case REG_CR8: v->vintr = (v->vintr & ~VINTR_TPR_MASK) | (val[0] & VINTR_TPR_MASK); break;
-	case REG_TSC: v->tsc_offset = val[0] - rdtsc(); break;
-	case REG_INTERRUPT_STATE: v->shadow = val[0] & SHADOW_INTERRUPT; break;
+	case REG_CR8: lapic_set_tpr(vp, (val[0] & VINTR_TPR_MASK) << 4); break;
+	case REG_TSC: child_set_tsc(vp, val[0]); break;
+	case REG_APIC_BASE:
+		if (!lapic_base_valid(vp, val[0]))
+			return ST_INVALID_REGISTER_VALUE;
+		vp->apic_base = val[0];
+		break;
+	case REG_INTERRUPT_STATE:
+		v->shadow = val[0] & SHADOW_INTERRUPT;
+		vp->nmi_masked = val[0] & INTERRUPT_STATE_NMI_MASKED;
+		v->int_misc1 = vp->nmi_masked ? v->int_misc1 | MISC1_IRET : v->int_misc1 & ~(u32)MISC1_IRET;
+		break;
 	case REG_ACTIVITY: vp->halted = val[0] & ACTIVITY_HALTED; break;
 	case REG_VP_INDEX:
 	case REG_PENDING_EVENT0:

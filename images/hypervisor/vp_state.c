@@ -66,7 +66,7 @@ void registers_page_out(struct vp *vp)
 	r->efer = v->efer & ~EFER_SVME;
 	r->dr7 = v->dr7;
 	r->xfem = vp->xcr0;
-	r->interrupt_state = v->shadow & SHADOW_INTERRUPT;
+	r->interrupt_state = (v->shadow & SHADOW_INTERRUPT) | (vp->nmi_masked ? INTERRUPT_STATE_NMI_MASKED : 0);
 	r->dirty = 0;
 	r->valid = 1;
 }

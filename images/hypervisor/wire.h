@@ -130,8 +130,27 @@ struct in_port { u64 partition; u32 port, reserved; } PACKED;	/* delete, disconn
 struct in_post_message { u32 connection, reserved, type, size; u64 payload[30]; } PACKED;
 struct in_signal_event { u32 connection; u16 flag, reserved; } PACKED;
 struct in_ring_empty { u32 sint, reserved; } PACKED;
-/* TLFS: partition, VP, intercept type, then the result; nothing of it is used */
-struct in_intercept_result { u64 partition; u32 vp, type; } PACKED;
+struct wire_cpuid_word { u32 set, mask; } PACKED;
+
+struct in_intercept_result {
+	u64 partition;
+	u32 vp, type;
+	union {
+		struct {
+			u32 leaf, subleaf;
+			u8 subleaf_specific, always_override;
+			u16 pad;
+			struct wire_cpuid_word value[4];	/* eax ebx ecx edx */
+		} PACKED cpuid;
+		struct { u32 index, access, action; } PACKED msr;
+	};
+} PACKED;
+
+struct in_cpuid_values {
+	u64 partition;
+	u32 vp, flags;			/* TLFS: how the result depends on the VP's state; ignored */
+	struct { u32 eax, ecx; } PACKED leaf[];
+} PACKED;
 
 /* ---- messages ---- */
 #define MESSAGE_WORDS 30
@@ -179,6 +198,23 @@ struct wire_cpuid_message {
 
 struct wire_opaque_message { u32 vp; } PACKED;
 struct wire_timer_message { u32 timer, reserved; u64 expiration, delivery; } PACKED;
+/* TLFS; Linux does not name these two */
+struct wire_exception_message {
+	struct wire_intercept header;
+	u16 vector;
+	u8 info, byte_count;		/* info: error code valid : 1, software exception : 1 */
+	u32 error_code;
+	u64 parameter, reserved;
+	u8 bytes[16];
+	struct wire_segment ds, ss;
+	u64 gpr[16];
+} PACKED;
+
+struct wire_hypercall_message {
+	struct wire_intercept header;
+	u64 rax, rbx, rcx, rdx, r8, rsi, rdi;
+} PACKED;
+
 struct wire_eoi_message { u32 vp, vector; } PACKED;
 struct wire_signal_message { u64 partition; u32 overflow; u16 vps, reserved; u64 format, valid_banks, bank[1]; } PACKED;
 

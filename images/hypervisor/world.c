@@ -42,6 +42,8 @@ void world_to_child(struct lp *lp, struct vp *vp)
 	if (xcr0_max)
 		xsetbv0(vp->xcr0);
 	dr_swap(lp->root_dr, vp->dr);
+	lp->root_tsc_aux = rdmsr(MSR_TSC_AUX);
+	wrmsr(MSR_TSC_AUX, vp->tsc_aux);
 	asm volatile("vmload %0" :: "a"(vp->vmcb) : "memory");
 }
 
@@ -57,5 +59,6 @@ void world_to_root(struct lp *lp, struct vp *vp)
 	if (xcr0_max)
 		xsetbv0(lp->root_xcr0);
 	dr_swap(vp->dr, lp->root_dr);
+	wrmsr(MSR_TSC_AUX, lp->root_tsc_aux);
 	asm volatile("vmload %0" :: "a"(lp->vmcb) : "memory");
 }

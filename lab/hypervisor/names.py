@@ -121,6 +121,7 @@ MESSAGES = {
     0x80000021: "UNRECOVERABLE_EXCEPTION",
     0x8000003F: "OPAQUE_INTERCEPT",
     0x80000061: "SYNIC_SINT_INTERCEPT",
+    0x80000050: "HYPERCALL_INTERCEPT",
     0x80000100: "SCHEDULER_VP_SIGNAL_BITSET",
     0x80000101: "SCHEDULER_VP_SIGNAL_PAIR",
     0x80010000: "X64_IO_PORT_INTERCEPT",
@@ -153,6 +154,7 @@ class Event(IntEnum):
     STATE_TYPE = 13
     INTERCEPT_TYPE = 14
     DOORBELL = 15
+    CHILD_MSR = 32
 
 
 MAP_FLAGS = {
@@ -199,6 +201,7 @@ HYPERCALL_WORDS: dict[int, tuple[str, ...]] = {
     0x0087: ("event",),
     0x0095: ("partition", "port", "from", "type", "sint", "vp"),
     0x0096: ("partition", "connection", "to", "port", "type", "gpa", "value", "flags"),
+    0x0091: ("partition", "vp", "type", "leaf_msr", "subleaf_access"),
     0x00C2: ("partition", "vp", "flags", "state", "event"),
     0x00C9: ("partition", "gfn", "flags"),
     0x00E1: ("partition", "vp", "type"),
@@ -223,6 +226,7 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.STATE_TYPE: ("type", "partition", "vp"),
     Event.INTERCEPT_TYPE: ("type", "access", "parameter"),
     Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
+    Event.CHILD_MSR: ("msr", "partition", "vp", "write", "value", "ignored"),
 }
 """What the words of an event record are."""
 

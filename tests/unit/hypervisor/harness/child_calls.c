@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A child's local APIC, MSRs, CPUID and page tables in a process. Reads a script of lines "VERB NUMBER..." (numbers in
+ * hexadecimal) and prints one line for each. "RAM" is a zeroed arena at its own address; the partition has two VPs.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "abi.h"
+#include "apic_regs.h"
+#include "child_harness.h"
+#include "hv.h"
+
+#define ARENA 0x20000000ul
+#define ARENA_SIZE 0x400000ul
+#define POOL_PAGES 256
+#define VPS 3
+
+static struct lp lp;
+static struct partition *pt;
+static u64 kicks;
+
+void vp_kick(struct lp *l, struct vp *vp) { (void)l, kicks |= BIT(vp->index); }
+void vp_signal_root(struct lp *l, struct vp *vp) { (void)l, (void)vp; }
+void vp_publish_blocked(struct vp *vp, bool b) { (void)vp, (void)b; }
+
+static void setup(u64 flags)
+{
+	u64 id;
+
+	lapic_harness_tsc = 1000000;
+	if (pt_create(flags, &id))
+		exit(3);
+	pt = pt_find(id);
+	for (u32 i = 0; i < POOL_PAGES; i++)
+		pool_put(&pt->pool, (void *)(ARENA + 0x200000 + i * PAGE));
+	if (pt_initialize(pt))
+		exit(4);
+	for (u32 i = 0; i < VPS; i++) {
+		struct vp *vp = &pt->vp[i];
+
+		vp->used = true;
+		vp->index = i;
+		vp->pt = pt;
+		vp->vmcb = pool_get(&pt->pool);
+		vp->regs_page = pool_get(&pt->pool);
+		vp->apic_base = APIC_DEFAULT_BASE | APIC_BASE_ENABLE | (i ? 0 : APIC_BASE_BSP);
+		vp->vmcb->efer = EFER_SVME;
+		lapic_reset(vp);
+	}
+}
+
+static u64 a[6];
+
+/* ---- verbs: VP first, unless said otherwise ---- */
+static void run(const char *verb)
+{
+	struct vp *vp = &pt->vp[a[0] % VPS];
+	u64 value = a[2];
+	u32 low = 0, r[4];
+
+	if (!strcmp(verb, "read")) {
+		bool ok = lapic_read(vp, a[1], &low);
+		printf("%d %x\n", ok, low);
+	} else if (!strcmp(verb, "write")) {
+		printf("%d\n", lapic_write(&lp, vp, a[1], a[2]));
+	} else if (!strcmp(verb, "rdmsr")) {
+		enum child_msr_result st = child_msr(&lp, vp, false, a[1], &value);
+		printf("%d %lx\n", st, value);
+	} else if (!strcmp(verb, "wrmsr")) {
+		printf("%d\n", child_msr(&lp, vp, true, a[1], &value));
+	} else if (!strcmp(verb, "pending")) {
+		printf("%d\n", lapic_pending(vp));
+	} else if (!strcmp(verb, "ppr")) {
+		printf("%x\n", lapic_ppr(vp));
+	} else if (!strcmp(verb, "cr8")) {		/* as the child does it, without an exit */
+		vp->vmcb->vintr = (vp->vmcb->vintr & ~VINTR_TPR_MASK) | a[1];
+		puts("-");
+	} else if (!strcmp(verb, "offer")) {
+		lapic_inject(vp);
+		printf("%lx %lx\n", vp->vmcb->vintr >> 8 & 0xffffffffff, vp->vmcb->eventinj);
+	} else if (!strcmp(verb, "taken")) {		/* the CPU took what was offered */
+		vp->vmcb->vintr &= ~VINTR_IRQ;
+		vp->vmcb->eventinj = 0;
+		lapic_sync(vp);
+		puts("-");
+	} else if (!strcmp(verb, "left")) {		/* an exit without that; rip, then what was under way */
+		vp->vmcb->rip = a[1];
+		vp->vmcb->intinfo = a[2];
+		vp->vmcb->eventinj = 0;
+		lapic_sync(vp);
+		printf("%lx\n", vp->vmcb->intinfo);
+	} else if (!strcmp(verb, "iret")) {
+		vp->nmi_iret = true;
+		vp->nmi_iret_rip = vp->vmcb->rip;
+		puts("-");
+	} else if (!strcmp(verb, "tsc")) {		/* time passes */
+		lapic_harness_tsc += a[0];
+		puts("-");
+	} else if (!strcmp(verb, "next")) {
+		u64 at = lapic_timer_next(vp);
+		printf("%lx\n", at == NEVER ? at : at - lapic_harness_tsc);
+	} else if (!strcmp(verb, "send")) {		/* dest logical x2 mode vector level */
+		kicks = 0;
+		bool any = lapic_deliver(&lp, pt, &(struct lapic_request){ a[0], a[1], a[2], a[3], a[4], a[5] });
+		printf("%d %lx\n", any, kicks);
+	} else if (!strcmp(verb, "irr")) {
+		for (u32 i = 0; i < 256; i++)
+			if (vp->apic.irr[i / 32] >> i % 32 & 1)
+				printf("%x ", i);
+		puts("");
+	} else if (!strcmp(verb, "isr")) {
+		for (u32 i = 0; i < 256; i++)
+			if (vp->apic.isr[i / 32] >> i % 32 & 1)
+				printf("%x ", i);
+		puts("");
+	} else if (!strcmp(verb, "state")) {		/* wait_sipi, init pending, nmi pending, nmi masked, cs base */
+		vp_init_pending(vp);
+		printf("%d %d %d %lx\n", vp->wait_sipi, vp->nmi_pending, vp->nmi_masked, vp->vmcb->cs.base);
+	} else if (!strcmp(verb, "eoimessage")) {
+		printf("%d\n", lapic_harness_messages);
+	} else if (!strcmp(verb, "roundtrip")) {	/* save, scramble, load, save: equal? */
+		static u8 first[PAGE], second[PAGE];
+
+		lapic_state(vp, (void *)first, false);
+		lapic_reset(vp);
+		lapic_state(vp, (void *)first, true);
+		lapic_state(vp, (void *)second, false);
+		printf("%d\n", memcmp(first, second, PAGE));
+	} else if (!strcmp(verb, "cpuid")) {		/* VP leaf subleaf */
+		child_cpuid_of(vp, a[1], a[2], r);
+		printf("%x %x %x %x\n", r[0], r[1], r[2], r[3]);
+	} else if (!strcmp(verb, "result")) {		/* VP leaf subleaf flags register value|mask<<32 */
+		struct cpuid_result o = { .leaf = a[1], .subleaf = a[2], .flags = a[3] };
+
+		o.value[a[4]] = a[5];
+		o.mask[a[4]] = a[5] >> 32;
+		printf("%d\n", child_result_register(vp, &o));
+	} else if (!strcmp(verb, "property")) {		/* code value */
+		pt->property[pt->nproperties][0] = a[0];
+		pt->property[pt->nproperties++][1] = a[1];
+		puts("-");
+	} else if (!strcmp(verb, "poke")) {		/* address value, 8 bytes */
+		*(u64 *)(ARENA + a[0]) = a[1];
+		puts("-");
+	} else if (!strcmp(verb, "map")) {		/* gfn page-of-arena access */
+		printf("%d\n", npt_map(pt, a[0], ARENA / PAGE + a[1], a[2], false));
+	} else if (!strcmp(verb, "control")) {		/* VP cr0 cr3 cr4 efer cpl */
+		vp->vmcb->cr0 = a[1], vp->vmcb->cr3 = a[2], vp->vmcb->cr4 = a[3];
+		vp->vmcb->efer = a[4] | EFER_SVME, vp->vmcb->cpl = a[5];
+		puts("-");
+	} else if (!strcmp(verb, "translate")) {	/* VP gva flags */
+		u64 gpa;
+		u32 st = child_translate(vp, a[1], a[2], &gpa);
+		printf("%u %lx\n", st, gpa);
+	} else if (!strcmp(verb, "mmio")) {		/* VP offset rax bytes(big endian, first 8) second 8 -> handled rax length */
+		u8 bytes[16];
+
+		for (u32 i = 0; i < 8; i++)
+			bytes[i] = a[3] >> (56 - 8 * i), bytes[8 + i] = a[4] >> (56 - 8 * i);
+		vp->vmcb->efer |= EFER_LMA;
+		vp->vmcb->cs.attributes = SEG_LONG;
+		vp->vmcb->rip = 0;
+		vp->vmcb->rax = a[2];
+		vp->g.rcx = a[2];
+		bool ok = lapic_mmio(&lp, vp, APIC_DEFAULT_BASE + a[1], bytes, sizeof bytes);
+		printf("%d %lx %lx %lx\n", ok, vp->vmcb->rax, vp->g.rcx, vp->vmcb->rip);
+	} else {
+		exit(5);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char line[256], verb[32];
+
+	if (argc != 2 || mmap((void *)ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != (void *)ARENA)
+		return 2;
+	mem_note_ram(ARENA, ARENA_SIZE);
+	setup(strtoul(argv[1], NULL, 16));
+	while (fgets(line, sizeof line, stdin)) {
+		memset(a, 0, sizeof a);
+		sscanf(line, "%31s %lx %lx %lx %lx %lx %lx", verb, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5]);
+		run(verb);
+	}
+	return 0;
+}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a child sees of its processor: local APIC, MSRs, CPUID, page tables. The stand-in's own code, as host code."""
+"""What a child sees of its processor: local APIC, MSRs, CPUID, page tables (our own C, as host code)."""
 
 from __future__ import annotations
 
@@ -219,8 +219,8 @@ def test_a_delivery_that_a_page_fault_interrupts_is_not_given_back_as_an_excepti
         ([], 0xFF, 0, {0, 1, 2}),
         ([], 9, 0, set()),
         ([(0, LDR, 1 << 24), (1, LDR, 2 << 24), (2, LDR, 4 << 24)], 6, 1, {1, 2}),
-        ([(0, DFR, 0), (1, DFR, 0), (2, DFR, 0), (0, LDR, 0x11 << 24), (1, LDR, 0x12 << 24), (2, LDR, 0x21 << 24)],
-         0x13, 1, {0, 1}),
+        ([(0, DFR, 0), (1, DFR, 0), (2, DFR, 0),
+          (0, LDR, 0x11 << 24), (1, LDR, 0x12 << 24), (2, LDR, 0x21 << 24)], 0x13, 1, {0, 1}),
         ([(0, LDR, 1 << 24), (1, LDR, 2 << 24), (2, LDR, 4 << 24)], 0xFF, 1, {0, 1, 2}),
     ],
 )  # fmt: skip

@@ -41,6 +41,7 @@
 #define ST_NO_RESOURCES 0x1d
 #define ST_INVALID_LP_INDEX 0x41
 #define ST_INVALID_REGISTER_VALUE 0x50
+#define ST_INSUFFICIENT_ROOT_MEMORY 0x73
 
 #define PARTITION_SELF (~0ul)
 
@@ -86,6 +87,8 @@
 #define HC_GET_VP_INDEX_FROM_APIC_ID 0x009a
 #define HC_DISPATCH_VP 0x00c2
 #define HC_GET_GPA_PAGES_ACCESS_STATES 0x00c9
+#define HC_ACQUIRE_SPARSE_SPA_PAGE_HOST_ACCESS 0x00d7
+#define HC_RELEASE_SPARSE_SPA_PAGE_HOST_ACCESS 0x00d8
 #define HC_MAP_VP_STATE_PAGE 0x00e1
 #define HC_UNMAP_VP_STATE_PAGE 0x00e2
 #define HC_GET_VP_STATE 0x00e3
@@ -194,9 +197,21 @@
 #define MAP_NO_ACCESS 0x10000u
 #define MAP_NOT_CACHED 0x200000u
 #define MAP_LARGE_PAGE 0x80000000u
+#define MAP_ANY_EXECUTABLE (MAP_KERNEL_EXECUTABLE | MAP_USER_EXECUTABLE)
+#define MAP_SPECIAL 0x30000u		/* TLFS: no access, zeros, ones */
+#define MAP_IGNORED 0x1f100000u		/* TLFS: no overlay, set and clear accessed and dirty, do not mark as accessed */
 #define MAP_KNOWN (MAP_READABLE | MAP_WRITABLE | MAP_KERNEL_EXECUTABLE | MAP_USER_EXECUTABLE | MAP_ADJUSTABLE | \
 		   MAP_NO_ACCESS | MAP_NOT_CACHED | MAP_LARGE_PAGE)
+#define UNMAP_KEEP_PRECOMMITTED 0x1u	/* TLFS */
 #define UNMAP_LARGE_PAGE 0x2u
+#define GFN_LAST ((1ul << 36) - 1)	/* 48-bit guest physical addresses */
+#define PROXIMITY_FLAGS 0x80000001u	/* preferred, valid */
+
+/* ---- host access to system physical pages ---- */
+#define HOST_MAKE_EXCLUSIVE 0x1u
+#define HOST_MAKE_SHARED 0x2u
+#define HOST_LARGE_PAGE 0x4u
+#define HOST_HUGE_PAGE 0x8u
 
 /* Access states of a guest page, and the bits of the request (clear accessed, set accessed, clear dirty, set dirty) */
 #define ACCESS_ACCESSED 1
@@ -205,6 +220,7 @@
 #define ACCESS_SET_ACCESSED 2
 #define ACCESS_CLEAR_DIRTY 4
 #define ACCESS_SET_DIRTY 8
+#define ACCESS_REQUESTS 0xful
 
 /* ---- TRANSLATE_VIRTUAL_ADDRESS ---- */
 #define TRANSLATE_READ 0x1u

@@ -41,6 +41,7 @@ SAME(ST_INVALID_VP_STATE, HV_STATUS_INVALID_VP_STATE);
 SAME(ST_NO_RESOURCES, HV_STATUS_NO_RESOURCES);
 SAME(ST_INVALID_LP_INDEX, HV_STATUS_INVALID_LP_INDEX);
 SAME(ST_INVALID_REGISTER_VALUE, HV_STATUS_INVALID_REGISTER_VALUE);
+SAME(ST_INSUFFICIENT_ROOT_MEMORY, HV_STATUS_INSUFFICIENT_ROOT_MEMORY);
 
 /* ---- hypercall codes ---- */
 SAME(HC_GET_LP_RUN_TIME, HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME);
@@ -85,6 +86,8 @@ SAME(HC_CONNECT_PORT, HVCALL_CONNECT_PORT);
 SAME(HC_GET_VP_INDEX_FROM_APIC_ID, HVCALL_GET_VP_INDEX_FROM_APIC_ID);
 SAME(HC_DISPATCH_VP, HVCALL_DISPATCH_VP);
 SAME(HC_GET_GPA_PAGES_ACCESS_STATES, HVCALL_GET_GPA_PAGES_ACCESS_STATES);
+SAME(HC_ACQUIRE_SPARSE_SPA_PAGE_HOST_ACCESS, HVCALL_ACQUIRE_SPARSE_SPA_PAGE_HOST_ACCESS);
+SAME(HC_RELEASE_SPARSE_SPA_PAGE_HOST_ACCESS, HVCALL_RELEASE_SPARSE_SPA_PAGE_HOST_ACCESS);
 SAME(HC_MAP_VP_STATE_PAGE, HVCALL_MAP_VP_STATE_PAGE);
 SAME(HC_UNMAP_VP_STATE_PAGE, HVCALL_UNMAP_VP_STATE_PAGE);
 SAME(HC_GET_VP_STATE, HVCALL_GET_VP_STATE);
@@ -122,6 +125,11 @@ SAME(MAP_NO_ACCESS, HV_MAP_GPA_NO_ACCESS);
 SAME(MAP_NOT_CACHED, HV_MAP_GPA_NOT_CACHED);
 SAME(MAP_LARGE_PAGE, HV_MAP_GPA_LARGE_PAGE);
 SAME(UNMAP_LARGE_PAGE, HV_UNMAP_GPA_LARGE_PAGE);
+SAME(MAP_ANY_EXECUTABLE, HV_MAP_GPA_EXECUTABLE);
+SAME(HOST_MAKE_EXCLUSIVE, HV_MODIFY_SPA_PAGE_HOST_ACCESS_MAKE_EXCLUSIVE);
+SAME(HOST_MAKE_SHARED, HV_MODIFY_SPA_PAGE_HOST_ACCESS_MAKE_SHARED);
+SAME(HOST_LARGE_PAGE, HV_MODIFY_SPA_PAGE_HOST_ACCESS_LARGE_PAGE);
+SAME(HOST_HUGE_PAGE, HV_MODIFY_SPA_PAGE_HOST_ACCESS_HUGE_PAGE);
 BITS(ACCESS_CLEAR_ACCESSED, union hv_gpa_page_access_state_flags, as_uint64, clear_accessed)
 BITS(ACCESS_SET_ACCESSED, union hv_gpa_page_access_state_flags, as_uint64, set_accessed)
 BITS(ACCESS_CLEAR_DIRTY, union hv_gpa_page_access_state_flags, as_uint64, clear_dirty)
@@ -362,6 +370,10 @@ AT(in_map_gpa, flags, struct hv_input_map_gpa_pages, map_flags);
 AT(in_map_gpa, pfn, struct hv_input_map_gpa_pages, source_gpa_page_list);
 SIZE(in_unmap_gpa, struct hv_input_unmap_gpa_pages);
 AT(in_unmap_gpa, flags, struct hv_input_unmap_gpa_pages, unmap_flags);
+SIZE(in_host_access, struct hv_input_modify_sparse_spa_page_host_access);
+AT(in_host_access, flags, struct hv_input_modify_sparse_spa_page_host_access, flags);
+AT(in_host_access, partition, struct hv_input_modify_sparse_spa_page_host_access, partition_id);
+AT(in_host_access, pfn, struct hv_input_modify_sparse_spa_page_host_access, spa_page_list);
 SIZE(in_access_states, struct hv_input_get_gpa_pages_access_state);
 AT(in_access_states, gfn, struct hv_input_get_gpa_pages_access_state, hv_gpa_page_number);
 SIZE(in_create_vp, struct hv_create_vp);

@@ -4,7 +4,6 @@
 #include "abi.h"
 #include "hv.h"
 
-#define AP_TRAMPOLINE 0x8000ul		/* TRAMPOLINE in boot.S; kept out of the root's RAM by linux.c */
 #define AP_STACK_PAGES 8
 #define INIT_DELAY_US 200
 #define START_POLL_US 10

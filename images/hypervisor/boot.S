@@ -158,6 +158,11 @@ vmrun_guest:
 	pop	%rbx
 	ret
 
+/* An NMI is let in by take_nmi() only, to be done with it. */
+	.globl nmi_return
+nmi_return:
+	iretq
+
 /* Exceptions in the hypervisor are fatal: 32 stubs that land in hv_fault(vec, frame). */
 	.altmacro
 	.macro STUB n

@@ -30,6 +30,8 @@
 #define PTE_P BIT(0)
 #define PTE_W BIT(1)
 #define PTE_U BIT(2)
+#define PTE_PWT BIT(3)
+#define PTE_PCD BIT(4)
 #define PTE_A BIT(5)
 #define PTE_D BIT(6)
 #define PTE_PS BIT(7)
@@ -101,6 +103,7 @@
 #define CPUID_LEAF_TOPOLOGY 0xb
 #define CPUID_LEAF_XSAVE 0xd
 #define CPUID_LEAF_EXT 0x80000001
+#define CPUID_LEAF_ADDRESS 0x80000008	/* eax: bits of a physical address, in its low byte */
 #define CPUID_LEAF_SVM 0x8000000a
 #define CPUID_LEAF_AMD_TOPOLOGY 0x8000001e
 
@@ -170,6 +173,8 @@ static inline u64 xgetbv0(void)
 	return a | (u64)d << 32;
 }
 
+/* Let a pending NMI arrive: GIF is 0 in all of the stand-in, and the NMI handler only returns. */
+static inline void take_nmi(void) { asm volatile("cli; stgi; nop; nop; clgi; sti" ::: "memory"); }
 static inline void relax(void) { __builtin_ia32_pause(); }
 
 typedef volatile int lock_t;

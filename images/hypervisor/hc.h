@@ -70,6 +70,9 @@ void hc_decode_deposit(struct hc *);
 void hc_decode_map_gpa(struct hc *);
 void hc_decode_unmap_gpa(struct hc *);
 void hc_decode_access_states(struct hc *);
+/* hc_host_access.c */
+u16 hc_host_access(struct hc *);
+void hc_decode_host_access(struct hc *);
 /* hc_partition.c */
 u16 hc_create_partition(struct hc *);
 u16 hc_initialize_partition(struct hc *);

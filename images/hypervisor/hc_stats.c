@@ -84,12 +84,12 @@ static u16 map(struct hc *c, u64 *at, u64 **shown)
 		s->type = type;
 		memcpy(s->id, id, sizeof s->id);
 		s->page.theirs = at;
-		s->page.page = at ? at : pool_get(&parts[0].pool);
+		s->page.page = at ? at : pool_get_visible(&parts[0].pool);
 		if (!s->page.page)
 			return ST_INSUFFICIENT_MEMORY;
 		if (!stats_attach(type, id, area_of(id), &s->page)) {
 			if (!at)
-				pool_put(&parts[0].pool, s->page.page);
+				pool_put_visible(&parts[0].pool, s->page.page);
 			return ST_INVALID_PARAMETER;
 		}
 		stats_show(c->lp);
@@ -140,6 +140,6 @@ u16 hc_unmap_stats(struct hc *c)
 		return ST_OK;
 	stats_attach(s->type, s->id, area_of(s->id), NULL);
 	if (!s->page.theirs)
-		pool_put(&parts[0].pool, s->page.page);
+		pool_put_visible(&parts[0].pool, s->page.page);
 	return ST_OK;
 }

@@ -170,11 +170,22 @@ void hc_decode_state_page(struct hc *c)
 	hc_word(c, in->type);
 }
 
+static void *state_page(struct vp *vp, u32 type)
+{
+	switch (type) {
+	case STATE_PAGE_REGISTERS: return vp->regs_page;
+	case STATE_PAGE_MESSAGE: return vp->msg_page;
+	}
+	return NULL;
+}
+
+/* The page comes from deposited memory; the root sees it from now on. */
 u16 hc_map_state_page(struct hc *c)
 {
 	const struct in_map_state_page *in = c->in;
 	struct out_map_page *out = c->out;
 	struct vp *vp;
+	void *page;
 	u16 st = hc_vp(c, in->partition, in->vp, &vp);
 
 	if (st)
@@ -191,26 +202,31 @@ u16 hc_map_state_page(struct hc *c)
 		out->pfn = at;
 		return ST_OK;
 	}
-	switch (in->type) {
-	case STATE_PAGE_REGISTERS: out->pfn = (u64)vp->regs_page / PAGE; return ST_OK;
-	case STATE_PAGE_MESSAGE: out->pfn = (u64)vp->msg_page / PAGE; return ST_OK;
-	}
-	return ST_INVALID_PARAMETER;
+	page = state_page(vp, in->type);
+	if (!page)
+		return ST_INVALID_PARAMETER;
+	page_show((u64)page / PAGE);
+	out->pfn = (u64)page / PAGE;
+	return ST_OK;
 }
 
 u16 hc_unmap_state_page(struct hc *c)
 {
 	const struct in_unmap_state_page *in = c->in;
 	struct vp *vp;
+	void *page;
 	u16 st = hc_vp(c, in->partition, in->vp, &vp);
 
 	if (st)
 		return st;
-	if (in->type > STATE_PAGE_MESSAGE)
-		return ST_INVALID_PARAMETER;
+	page = state_page(vp, in->type);
+	if (!page || (!vp->state_at[in->type] && !page_visible((u64)page / PAGE)))
+		return ST_INVALID_PARAMETER;	/* no such page, or not mapped */
 	if (in->type == STATE_PAGE_REGISTERS)
 		overlay_state_in(vp);
 	vp->state_at[in->type] = 0;
+	if (page_hide((u64)page / PAGE))
+		root_shootdown();
 	return ST_OK;
 }
 

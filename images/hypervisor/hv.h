@@ -124,6 +124,8 @@ struct lp {
 	u64 exits, hypercalls;
 	struct exit_note note[EXIT_RING];	/* last exits, for post-mortems */
 	u32 notes;
+	u32 in_root, nmi_asked;		/* see npt_root.c: the root runs here; an NMI of ours is on its way */
+	u64 generation;			/* of the root's nested table, as of the last entry */
 };
 
 extern struct lp lps[MAX_LPS];
@@ -138,6 +140,7 @@ extern u8 ap_tramp[], ap_tramp_end[], hv_start[], hv_end[], shared_start[], shar
 extern u8 ledger_start[], ledger_end[], hv_pml4[];
 extern u64 ap_stack;
 extern volatile u32 ap_index;
+#define AP_TRAMPOLINE 0x8000ul		/* TRAMPOLINE in boot.S; kept out of the root's RAM by linux.c */
 #define AP_TAKEN (~0u)			/* what an AP writes to ap_index when it no longer needs the start data */
 
 /* log.c, string.c */
@@ -153,29 +156,68 @@ const char *option(const char *args, const char *name);	/* value of a boot argum
 
 /* mem.c */
 void *page_alloc(void);			/* zeroed hypervisor-private page */
-void *pages_alloc(u32 n);		/* contiguous, zeroed */
+void *pages_alloc(u64 n);		/* contiguous, zeroed */
+void *pages_try_alloc(u64 n);		/* NULL when the heap runs low */
 void *shared_alloc(void);		/* zeroed page the root can see, in e820 "reserved" */
 void *root_ptr(u64 gpa, u64 len);	/* checked access to root memory within one page, NULL if not allowed */
-bool spa_is_root_ram(u64 pfn);
-bool spa_is_private(u64 pfn, u64 pages);
-void mem_note_ram(u64 base, u64 len);
+bool spa_is_hidden(u64 pfn, u64 pages);
+bool spa_is_ours(u64 pfn, u64 pages);
 const void *root_virtual(const struct vmcb *, u64 gva);
+
+/* pages.c */
+enum page_state { PAGE_ROOT, PAGE_FREE, PAGE_USED };	/* the last two: deposited, free in its pool or in use */
+#define PAGE_MAPS_BITS 22
+#define PAGE_ORPHAN 31			/* owner: a partition that is gone */
+struct page {
+	u32 state : 2;
+	u32 visible : 1;		/* in use, and the root sees it */
+	u32 lost : 2;			/* of a root page: NPT_R, NPT_W that the root has released */
+	u32 owner : 5;			/* index in parts: whose pool, or to whom a root page is exclusive (0: nobody) */
+	u32 maps : PAGE_MAPS_BITS;	/* frames of children that lead here, and other uses that forbid a deposit */
+};
+struct host_access { u32 access, slot; bool acquire, shared; };	/* slot: become exclusive to it, unless 0 */
+void mem_note_ram(u64 base, u64 len);
+void pages_width(u32 address_bits);
+void pages_init(void);
+struct page *page_of(u64 pfn);
+bool spa_is_root_ram(u64 pfn);
+bool spa_exists(u64 pfn, u64 pages);
+bool page_is_roots(u64 pfn);
+u16 pages_share(const struct partition *, u64 pfn, u64 pages);
+void pages_unshare(u64 pfn, u64 pages);
+u16 page_take(u64 pfn, const struct partition *);
+void page_return(u64 pfn);
+void page_state(u64 pfn, enum page_state);
+void page_show(u64 pfn);
+bool page_visible(u64 pfn);
+bool page_hide(u64 pfn);
+u16 page_host_access(u64 pfn, const struct host_access *);
+void pages_orphan(const struct partition *);
 
 /* npt.c, npt_root.c */
 #define NPT_R BIT(0)
 #define NPT_W BIT(1)
 #define NPT_X BIT(2)
 #define NPT_NO_ACCESS BIT(3)		/* the root mapped it with no access */
-u64 root_npt(void);
+#define NPT_UNCACHED BIT(4)
+u64 root_npt(u32 width);
+bool root_npt_set(u64 pfn, u32 access);
+u32 root_npt_access(u64 pfn);
+void root_enter(struct lp *);
+void root_leave(struct lp *);
+void root_nmi(struct lp *);
+void root_shootdown(void);
 u16 npt_map(struct partition *, u64 gfn, u64 pfn, u32 access, bool large);
 u16 npt_unmap(struct partition *, u64 gfn, bool large);
 bool npt_lookup(struct partition *, u64 gfn, u64 *pfn, u32 *access);
-u32 npt_access_state(struct partition *, u64 gfn, u32 set, u32 clear);
+u16 npt_access_state(struct partition *, u64 gfn, u32 set, u32 clear, u8 *was);
 void npt_free(struct partition *);
 
 /* partition.c */
 void *pool_get(struct pool *);
 void pool_put(struct pool *, void *);
+void *pool_get_visible(struct pool *);
+void pool_put_visible(struct pool *, void *);
 struct partition *pt_find(u64 id);
 u16 pt_create(u64 flags, u64 *id);
 u16 pt_initialize(struct partition *);

@@ -12,7 +12,7 @@
 
 struct gate { u16 low, selector, attributes, mid; u32 high, reserved; } PACKED;
 extern struct gate hv_idt[IDT_ENTRIES];
-extern u8 fault_stubs[];
+extern u8 fault_stubs[], nmi_return[];
 
 struct lp lps[MAX_LPS];
 u32 nlps;
@@ -35,7 +35,7 @@ static const char *boot_args(u64 multiboot_info)
 static void idt_init(void)
 {
 	for (u32 i = 0; i < IDT_ENTRIES; i++) {
-		u64 a = (u64)fault_stubs + STUB_SIZE * i;
+		u64 a = i == EXC_NMI ? (u64)nmi_return : (u64)fault_stubs + STUB_SIZE * i;
 		hv_idt[i] = (struct gate){ a, CODE_SELECTOR, GATE_INTERRUPT, a >> 16, a >> 32, 0 };
 	}
 }
@@ -91,6 +91,14 @@ static bool parent_is_l1vh(const char *name)
 	panic("parent=%s: must be root or l1vh", name);
 }
 
+static u32 address_bits(void)
+{
+	u32 r[4];
+
+	cpuid(CPUID_LEAF_ADDRESS, 0, r);
+	return r[0] & 0xff;
+}
+
 /* Boot argument "die=panic" or "die=tripwire": proves that the host notices. */
 static void die_on_purpose(const char *how)
 {
@@ -120,10 +128,12 @@ void bsp_main(u64 multiboot_info)
 	stimers_announced = !(p = option(args, "stimer")) || strncmp(p, "off", 3);
 	time_init();
 	msr_init();
-	lps_init(root_npt(), spare);
+	pages_width(address_bits());
+	lps_init(root_npt(address_bits()), spare);
 	if (option(args, "selftest"))
 		selftests();
 	linux_load(&lps[0], multiboot_info);
+	pages_init();
 	host_publish(&parts[0]);
 	kprintf("TSC %lu Hz; starting the root partition\n", tsc_hz);
 	host_state(STATE_RUNNING);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Hypervisor-private pages, pages shared with the root, checked access to root memory. */
+/* Hypervisor-private pages, pages shared with the root, checked access to root memory. See pages.c for who owns what. */
 #include "hv.h"
 
-#define MAX_RAM 32
+#define HEAP_RESERVE (64 * PAGE)	/* kept from pages_try_alloc: stacks and save areas of LPs that start later */
 
 static u64 heap_used, shared_used;
-static struct { u64 base, end; } ram[MAX_RAM];
-static u32 nram;
 
-void *pages_alloc(u32 n)
+void *pages_alloc(u64 n)
 {
 	u8 *p = heap_start + heap_used;
 
@@ -20,6 +18,14 @@ void *pages_alloc(u32 n)
 
 void *page_alloc(void) { return pages_alloc(1); }
 
+/* NULL instead of a panic when the heap runs low. */
+void *pages_try_alloc(u64 n)
+{
+	u64 left = heap_end - heap_start - heap_used;
+
+	return left < HEAP_RESERVE || (left - HEAP_RESERVE) / PAGE < n ? NULL : pages_alloc(n);
+}
+
 void *shared_alloc(void)
 {
 	u8 *p = shared_start + shared_used;
@@ -30,35 +36,25 @@ void *shared_alloc(void)
 	return memset(p, 0, PAGE);
 }
 
-void mem_note_ram(u64 base, u64 len)
-{
-	if (nram < MAX_RAM)
-		ram[nram].base = base, ram[nram++].end = base + len;
-}
-
-bool spa_is_root_ram(u64 pfn)
-{
-	u64 a = pfn * PAGE;
-
-	if (pfn >> (64 - PAGE_SHIFT))
-		return false;
-	for (u32 i = 0; i < nram; i++)
-		if (a >= ram[i].base && a < ram[i].end && ram[i].end - a >= PAGE)
-			return true;
-	return false;
-}
-
-/* Does [pfn, pfn + pages) touch memory that the root must not reach? */
-bool spa_is_private(u64 pfn, u64 pages)
+/* Does [pfn, pfn + pages) touch memory that the root must not reach? Only the page for starting LPs is not counted. */
+bool spa_is_hidden(u64 pfn, u64 pages)
 {
 	return pfn < (u64)hv_end / PAGE && pfn + pages > (u64)shared_end / PAGE;
+}
+
+/* Does it touch anything of the stand-in, also what the root sees? No child may ever reach that. */
+bool spa_is_ours(u64 pfn, u64 pages)
+{
+	u64 start = AP_TRAMPOLINE / PAGE;
+
+	return (pfn < (u64)hv_end / PAGE && pfn + pages > (u64)hv_start / PAGE) || (pfn <= start && pfn + pages > start);
 }
 
 void *root_ptr(u64 gpa, u64 len)
 {
 	if (!len || PAGE_BASE(gpa) != PAGE_BASE(gpa + len - 1))
 		return NULL;
-	return spa_is_root_ram(gpa / PAGE) ? (void *)gpa : NULL;
+	return page_is_roots(gpa / PAGE) ? (void *)gpa : NULL;
 }
 
 /* Where a root virtual address (long mode) lies, NULL if not in RAM; GPA equals SPA in the root. */
@@ -72,14 +68,14 @@ const void *root_virtual(const struct vmcb *v, u64 gva)
 		u32 shift = PAGE_SHIFT + 9 * (level - 1);
 		u64 entry, mask = (1ul << shift) - 1;
 
-		if (!spa_is_root_ram(table / PAGE))
+		if (!page_is_roots(table / PAGE))
 			return NULL;
 		entry = ((u64 *)table)[gva >> shift & (PTES - 1)];
 		if (!(entry & PTE_P))
 			return NULL;
 		if (level == 1 || (entry & PTE_PS && level < 4)) {
 			u64 gpa = (entry & PTE_ADDR & ~mask) | (gva & mask);
-			return spa_is_root_ram(gpa / PAGE) ? (const void *)gpa : NULL;
+			return page_is_roots(gpa / PAGE) ? (const void *)gpa : NULL;
 		}
 		table = entry & PTE_ADDR;
 	}

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Nested tables of children: 4 levels, table pages from the partition's deposited memory. A frame that the root maps
- * without access keeps a non-present entry with SW_NO_ACCESS. The host reads these tables: see lab/hypervisor/slat.py.
+ * without access keeps a non-present entry with SW_NO_ACCESS. Each leaf counts as a use of the pages behind it (pages.c).
+ * The host reads these tables: see lab/hypervisor/slat.py.
  */
 #include "abi.h"
 #include "hv.h"
 
 #define SW_NO_ACCESS BIT(9)
 #define TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
-#define GFN_BITS 36
+#define UNCACHED (PTE_PCD | PTE_PWT)	/* entry 3 of the PAT: UC */
 #define LEVELS 4
 #define LEAF_4K 1
 #define LEAF_2M 2
@@ -43,80 +44,98 @@ static bool split(struct partition *pt, u64 *e)
 		return false;
 	for (u64 i = 0; i < PTES; i++)
 		n[i] = (*e & ~PTE_PS) + i * step;
-	*e = (u64)n | TABLE;
+	__atomic_store_n(e, (u64)n | TABLE, __ATOMIC_RELEASE);
 	return true;
 }
 
-/* A 2 MiB operation on a table of small leaves: the table goes. */
-static void drop_table(struct partition *pt, u64 *e)
+/* The pages behind a leaf, or behind all leaves of a table of small ones, lose this use of them. The table goes. */
+static void forget(struct partition *pt, u64 old, int level)
+{
+	u64 *table = (u64 *)(old & PTE_ADDR);
+
+	if (!(old & PTE_P))
+		return;
+	if (level == LEAF_4K || old & PTE_PS) {
+		pages_unshare((old & PTE_ADDR) / PAGE, level == LEAF_4K ? 1 : LARGE_PAGES);
+		return;
+	}
+	for (u64 i = 0; i < PTES; i++)
+		forget(pt, table[i], level - 1);
+	pool_put(&pt->pool, table);
+}
+
+static void set_leaf(struct partition *pt, u64 *e, int level, u64 new)
 {
 	u64 old = *e;
 
-	*e = 0;
-	if (old & PTE_P && !(old & PTE_PS))
-		pool_put(&pt->pool, (void *)(old & PTE_ADDR));
+	__atomic_store_n(e, new, __ATOMIC_RELEASE);
+	forget(pt, old, level);
 }
 
 static bool bad_range(u64 gfn, u64 pfn, bool large)
 {
-	return gfn >> GFN_BITS || (large && (gfn | pfn) & (LARGE_PAGES - 1));
+	return gfn > GFN_LAST || (large && (gfn | pfn) & (LARGE_PAGES - 1));
 }
 
-/* Mapping a frame that is mapped already replaces the mapping. */
-u16 npt_map(struct partition *pt, u64 gfn, u64 pfn, u32 access, bool large)
+/* To the entry of exactly this level: a 2 MiB leaf above it is split. */
+static u16 reach(struct partition *pt, u64 gfn, int level, bool alloc, u64 **e)
 {
-	int at, level = large ? LEAF_2M : LEAF_4K;
-	u64 *e;
-
-	if (bad_range(gfn, pfn, large) || pfn & ~(PTE_ADDR >> PAGE_SHIFT))
-		return ST_INVALID_PARAMETER;
 	for (;;) {
-		e = walk(pt, gfn, level, true, &at);
-		if (!e)
-			return ST_INSUFFICIENT_MEMORY;
+		int at;
+
+		*e = walk(pt, gfn, level, alloc, &at);
+		if (!*e)
+			return alloc ? ST_INSUFFICIENT_MEMORY : ST_OK;
 		if (at == level)
-			break;
-		if (!split(pt, e))
+			return ST_OK;
+		if (!split(pt, *e))
 			return ST_INSUFFICIENT_MEMORY;
 	}
-	if (large)
-		drop_table(pt, e);
-	if (access & NPT_R)
-		*e = pfn * PAGE | PTE_P | PTE_U | (access & NPT_W ? PTE_W : 0) | (access & NPT_X ? 0 : PTE_NX) |
-		     (large ? PTE_PS : 0);
-	else
-		*e = SW_NO_ACCESS | (large ? PTE_PS : 0);
-	return ST_OK;
+}
+
+/* Mapping a frame that is mapped already replaces the mapping. Without NPT_R the frame is known, but has no access. */
+u16 npt_map(struct partition *pt, u64 gfn, u64 pfn, u32 access, bool large)
+{
+	int level = large ? LEAF_2M : LEAF_4K;
+	u64 *e, new = SW_NO_ACCESS | (large ? PTE_PS : 0);
+	u16 st;
+
+	if (bad_range(gfn, access & NPT_R ? pfn : 0, large))
+		return ST_INVALID_PARAMETER;
+	if (access & NPT_R) {
+		st = pages_share(pt, pfn, large ? LARGE_PAGES : 1);
+		if (st)
+			return st;
+		new = pfn * PAGE | PTE_P | PTE_U | (access & NPT_W ? PTE_W : 0) | (access & NPT_X ? 0 : PTE_NX) |
+		      (access & NPT_UNCACHED ? UNCACHED : 0) | (large ? PTE_PS : 0);
+	}
+	st = reach(pt, gfn, level, true, &e);
+	if (!st)
+		set_leaf(pt, e, level, new);
+	else if (access & NPT_R)
+		pages_unshare(pfn, large ? LARGE_PAGES : 1);
+	return st;
 }
 
 /* Unmapping what is not mapped succeeds. */
 u16 npt_unmap(struct partition *pt, u64 gfn, bool large)
 {
+	int level = large ? LEAF_2M : LEAF_4K;
+	u64 *e;
+	u16 st;
+
 	if (bad_range(gfn, 0, large))
 		return ST_INVALID_PARAMETER;
-	for (;;) {
-		int at;
-		u64 *e = walk(pt, gfn, large ? LEAF_2M : LEAF_4K, false, &at);
-
-		if (!e)
-			return ST_OK;
-		if (at == LEAF_2M && !large) {
-			if (!split(pt, e))
-				return ST_INSUFFICIENT_MEMORY;
-			continue;
-		}
-		if (large)
-			drop_table(pt, e);
-		else
-			*e = 0;
-		return ST_OK;
-	}
+	st = reach(pt, gfn, level, false, &e);
+	if (!st && e)
+		set_leaf(pt, e, level, 0);
+	return st;
 }
 
 bool npt_lookup(struct partition *pt, u64 gfn, u64 *pfn, u32 *access)
 {
 	int at;
-	u64 *e = pt->npt && !(gfn >> GFN_BITS) ? walk(pt, gfn, LEAF_4K, false, &at) : NULL;
+	u64 *e = pt->npt && gfn <= GFN_LAST ? walk(pt, gfn, LEAF_4K, false, &at) : NULL;
 
 	if (!e || !(*e & (PTE_P | SW_NO_ACCESS)))
 		return false;
@@ -125,32 +144,30 @@ bool npt_lookup(struct partition *pt, u64 gfn, u64 *pfn, u32 *access)
 	return true;
 }
 
-/* Returns ACCESS_* of the frame as it was, then sets and clears the bits asked for. */
-u32 npt_access_state(struct partition *pt, u64 gfn, u32 set, u32 clear)
+/*
+ * ACCESS_* of the frame as it was, then sets and clears the bits asked for. A large page has one state for all its
+ * frames. A frame that is not mapped was neither accessed nor written.
+ */
+u16 npt_access_state(struct partition *pt, u64 gfn, u32 set, u32 clear, u8 *was)
 {
 	int at;
-	u64 *e = gfn >> GFN_BITS ? NULL : walk(pt, gfn, LEAF_4K, false, &at);
-	u32 was;
+	u64 *e;
 
+	if (gfn > GFN_LAST)
+		return ST_INVALID_PARAMETER;
+	e = walk(pt, gfn, LEAF_4K, false, &at);
+	*was = 0;
 	if (!e || !(*e & PTE_P))
-		return 0;
-	was = (*e & PTE_A ? ACCESS_ACCESSED : 0) | (*e & PTE_D ? ACCESS_DIRTY : 0);
-	*e &= ~((clear & ACCESS_ACCESSED ? PTE_A : 0) | (clear & ACCESS_DIRTY ? PTE_D : 0));
-	*e |= (set & ACCESS_ACCESSED ? PTE_A : 0) | (set & ACCESS_DIRTY ? PTE_D : 0);
-	return was;
-}
-
-static void free_level(struct partition *pt, u64 *table, int level)
-{
-	for (u64 i = 0; level > LEAF_4K && i < PTES; i++)
-		if (table[i] & PTE_P && !(table[i] & PTE_PS))
-			free_level(pt, (u64 *)(table[i] & PTE_ADDR), level - 1);
-	pool_put(&pt->pool, table);
+		return ST_OK;
+	*was = (*e & PTE_A ? ACCESS_ACCESSED : 0) | (*e & PTE_D ? ACCESS_DIRTY : 0);
+	__atomic_and_fetch(e, ~((clear & ACCESS_ACCESSED ? PTE_A : 0) | (clear & ACCESS_DIRTY ? PTE_D : 0)), __ATOMIC_SEQ_CST);
+	__atomic_or_fetch(e, (set & ACCESS_ACCESSED ? PTE_A : 0) | (set & ACCESS_DIRTY ? PTE_D : 0), __ATOMIC_SEQ_CST);
+	return ST_OK;
 }
 
 void npt_free(struct partition *pt)
 {
 	if (pt->npt)
-		free_level(pt, (u64 *)pt->npt, LEVELS);
+		forget(pt, pt->npt | TABLE, LEVELS + 1);
 	pt->npt = 0;
 }

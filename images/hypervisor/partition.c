@@ -7,7 +7,7 @@
 struct partition parts[MAX_PARTS];
 static u64 next_id = ROOT_ID + 1;
 
-/* Free pages are linked through their first word. Pages come out zeroed. */
+/* Free pages are linked through their first word: the root cannot reach it any more. Pages come out zeroed. */
 void *pool_get(struct pool *p)
 {
 	u64 *page = (u64 *)p->head;
@@ -16,14 +16,33 @@ void *pool_get(struct pool *p)
 		return NULL;
 	p->head = *page;
 	p->nfree--;
+	page_state((u64)page / PAGE, PAGE_USED);
 	return memset(page, 0, PAGE);
 }
 
 void pool_put(struct pool *p, void *page)
 {
+	page_state((u64)page / PAGE, PAGE_FREE);
 	*(u64 *)page = p->head;
 	p->head = (u64)page;
 	p->nfree++;
+}
+
+/* A page that the root sees while it is in use. */
+void *pool_get_visible(struct pool *p)
+{
+	void *page = pool_get(p);
+
+	if (page)
+		page_show((u64)page / PAGE);
+	return page;
+}
+
+void pool_put_visible(struct pool *p, void *page)
+{
+	if (page_hide((u64)page / PAGE))
+		root_shootdown();
+	pool_put(p, page);
 }
 
 struct partition *pt_find(u64 id)
@@ -84,8 +103,9 @@ u16 pt_delete(struct partition *pt)
 {
 	if (pt->state == PT_ACTIVE || pt->id == ROOT_ID)
 		return ST_INVALID_PARTITION_STATE;
-	if (pt->pool.ntotal)
-		kprintf("partition %lu deleted with %u deposited pages\n", pt->id, pt->pool.ntotal);
+	if (pt->pool.ntotal)		/* the pool must be drained first */
+		return ST_OPERATION_DENIED;
+	pages_orphan(pt);
 	port_forget(pt->id);
 	pt->state = PT_FREE;
 	return ST_OK;

@@ -46,7 +46,9 @@ void lp_run(struct lp *lp)
 			park(lp);
 		synic_enter(lp);
 		stats_enter(lp);
+		root_enter(lp);
 		vmrun_guest(v, &lp->g);
+		root_leave(lp);
 		stats_leave(lp, &lp->time.root);
 		synic_left(lp);
 		v->tlb_ctl = 0;
@@ -83,6 +85,9 @@ void lp_run(struct lp *lp)
 			break;
 		case EXIT_NPF:
 			own_memory_touched(lp, v);
+			break;
+		case EXIT_NMI:
+			root_nmi(lp);
 			break;
 		case EXIT_VMRUN:
 		case EXIT_VMLOAD ... EXIT_SKINIT:

@@ -3,6 +3,7 @@
 #include "hv.h"
 
 #define GPA 0x1000ul			/* the guest's page 1 is another page of the machine */
+#define CODE 0x1000000ul		/* where the kernel comes later: no child may map memory of the stand-in */
 #define EXPECTED 0x1234ul
 #define POOL_PAGES 8
 #define SELFTEST_ASID 2
@@ -12,7 +13,7 @@ static void run(const u8 *code, u64 size, const char *what, u64 cr0)
 	static struct partition t;
 	struct gprs g = { 0 };
 	struct vmcb *v = page_alloc();
-	u8 *page = page_alloc();
+	u8 *page = (u8 *)CODE;
 
 	memset(&t, 0, sizeof t);
 	for (int i = 0; i < POOL_PAGES; i++)

@@ -86,10 +86,10 @@ void vmcb_init(struct vmcb *v, u64 ncr3, u32 asid)
 {
 	bool root = asid == ASID_ROOT;
 
-	v->int_misc1 = MISC1_CPUID | MISC1_INVLPGA | MISC1_IOIO | MISC1_MSR | MISC1_SHUTDOWN;
+	v->int_misc1 = MISC1_NMI | MISC1_CPUID | MISC1_INVLPGA | MISC1_IOIO | MISC1_MSR | MISC1_SHUTDOWN;
 	v->int_misc2 = MISC2_SVM;
 	if (!root) {
-		v->int_misc1 |= MISC1_INTR | MISC1_NMI | MISC1_INIT | MISC1_HLT;
+		v->int_misc1 |= MISC1_INTR | MISC1_INIT | MISC1_HLT;
 		v->int_misc2 |= MISC2_XSETBV;
 		v->vintr = VINTR_MASKING;
 	}

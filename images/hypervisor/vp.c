@@ -60,8 +60,8 @@ u16 vp_delete(struct partition *pt, u32 index)
 	child_results_free(vp);
 	pool_put(&pt->pool, vp->vmcb);
 	pool_put(&pt->pool, vp->fpu);
-	pool_put(&pt->pool, vp->regs_page);
-	pool_put(&pt->pool, vp->msg_page);
+	pool_put_visible(&pt->pool, vp->regs_page);
+	pool_put_visible(&pt->pool, vp->msg_page);
 	vp->used = false;
 	return ST_OK;
 }

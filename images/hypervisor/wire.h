@@ -45,6 +45,7 @@ struct out_withdraw { u64 pfn[1]; } PACKED;
 struct in_map_gpa { u64 partition, gfn; u32 flags, pad; u64 pfn[]; } PACKED;
 struct in_unmap_gpa { u64 partition, gfn; u32 flags, pad; } PACKED;
 struct in_access_states { u64 partition, flags, gfn; } PACKED;
+struct in_host_access { u32 access, flags; u64 partition, pfn[]; } PACKED;	/* of system physical pages */
 struct in_install_intercept { u64 partition; u32 access, type; u64 parameter; } PACKED;
 
 struct in_create_vp {
@@ -250,6 +251,7 @@ CHECK_OFFSET(struct wire_lapic, divide, 42 * 4);
 CHECK_SIZE(struct in_create_partition, 56);
 CHECK_SIZE(struct in_map_gpa, 24);
 CHECK_SIZE(struct in_unmap_gpa, 24);
+CHECK_SIZE(struct in_host_access, 16);
 CHECK_SIZE(struct in_create_vp, 40);
 CHECK_SIZE(struct wire_register, 32);
 CHECK_SIZE(struct in_vp_state, 40);

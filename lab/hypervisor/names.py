@@ -204,6 +204,8 @@ HYPERCALL_WORDS: dict[int, tuple[str, ...]] = {
     0x0091: ("partition", "vp", "type", "leaf_msr", "subleaf_access"),
     0x00C2: ("partition", "vp", "flags", "state", "event"),
     0x00C9: ("partition", "gfn", "flags"),
+    0x00D7: ("partition", "access", "flags", "spa", "spa_last"),
+    0x00D8: ("partition", "access", "flags", "spa", "spa_last"),
     0x00E1: ("partition", "vp", "type"),
     0x00E2: ("partition", "vp", "type"),
     0x0101: ("partition", "property"),

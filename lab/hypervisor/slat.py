@@ -2,8 +2,8 @@
 """Walking a partition's second-level tables in RAM, and comparing two walks.
 
 Entries are AMD nested page table entries (AMD64 APM volume 2, 15.25) as
-``images/hypervisor/npt.c`` writes them: bit 0 present, 1 writable, 5 accessed, 6 dirty, 7 large
-page, 63 no execute, and software bit 9 for a frame that the root mapped without access.
+``images/hypervisor/npt.c`` writes them: bit 0 present, 1 writable, 4 not cached, 5 accessed, 6 dirty,
+7 large page, 63 no execute, and software bit 9 for a frame that the root mapped without access.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from lab.model.ledger import SlatRun
 
 PRESENT = 1 << 0
 WRITABLE = 1 << 1
+UNCACHED = 1 << 4
 ACCESSED = 1 << 5
 DIRTY = 1 << 6
 LARGE = 1 << 7
@@ -65,6 +66,7 @@ def _leaf(entry: int, gfn: int, level: int) -> SlatRun:
         level=level,
         accessed=bool(entry & ACCESSED),
         dirty=bool(entry & DIRTY),
+        uncached=bool(present and entry & UNCACHED),
     )
 
 
@@ -72,8 +74,8 @@ def _continues(run: SlatRun, leaf: SlatRun) -> bool:
     return (
         run.gfn + run.pages == leaf.gfn
         and (run.no_access or run.spa + run.pages == leaf.spa)
-        and (run.access, run.no_access, run.level, run.accessed, run.dirty)
-        == (leaf.access, leaf.no_access, leaf.level, leaf.accessed, leaf.dirty)
+        and (run.access, run.no_access, run.level, run.accessed, run.dirty, run.uncached)
+        == (leaf.access, leaf.no_access, leaf.level, leaf.accessed, leaf.dirty, leaf.uncached)
     )
 
 
@@ -116,7 +118,7 @@ def _pieces(runs: Sequence[SlatRun], cuts: Sequence[int]) -> dict[int, SlatRun]:
     pieces: dict[int, SlatRun] = {}
     for run, gfn, end in _cut(runs, cuts):
         spa = 0 if run.no_access else run.spa + gfn - run.gfn
-        pieces[gfn] = SlatRun(gfn, spa, end - gfn, run.access, no_access=run.no_access)
+        pieces[gfn] = SlatRun(gfn, spa, end - gfn, run.access, no_access=run.no_access, uncached=run.uncached)
     return pieces
 
 

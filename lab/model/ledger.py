@@ -71,7 +71,8 @@ class SlatRun:
     """A run of ``pages`` 4 KiB frames mapped alike: ``gfn + i`` to SPA page ``spa + i``.
 
     ``access`` is a subset of ``"rwx"``; ``no_access`` marks frames the hypervisor knows but maps
-    without access (``spa`` is then 0). ``level`` 1 is a 4 KiB leaf, 2 a 2 MiB leaf.
+    without access (``spa`` is then 0). ``level`` 1 is a 4 KiB leaf, 2 a 2 MiB leaf. ``uncached``: mapped
+    with HV_MAP_GPA_NOT_CACHED.
     """
 
     gfn: int
@@ -82,6 +83,7 @@ class SlatRun:
     level: int = 1
     accessed: bool = False
     dirty: bool = False
+    uncached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

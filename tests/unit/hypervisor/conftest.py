@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine's RAM with a stand-in in it, made by hand from the encodings of host.h."""
+"""A machine's RAM with a stand-in in it: made by hand, or with the stand-in's own hypercalls in a process."""
 
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from lab.hypervisor import layout
 from lab.hypervisor.layout import BLOCK
+from lab.hypervisor.memory import PAGE, Memory
+from lab.hypervisor.slat import walk
 from lab.hypervisor.view import HypervisorView
+from lab.model.ledger import SlatRun
+from lab.paths import images_dir
 
 BLOCK_AT = 0x10000
 RING_AT = 0x20000
@@ -123,3 +130,142 @@ def view(standin: StandIn, tmp_path: Path) -> Iterator[HypervisorView]:
     symbols.write_bytes(elf64({"other": 1, "host_block": BLOCK_AT, "host_block_end": 3}))
     with HypervisorView(standin.ram, symbols, LOW) as v:
         yield v
+
+
+# ---- the stand-in's own hypercalls, compiled for the host ----
+SOURCE = images_dir() / "hypervisor"
+HARNESS = Path(__file__).parent / "harness" / "hypercalls.c"
+NEEDS_THE_MACHINE = {"main", "linux", "string", "log", "apic", "selftest", "abi_check"}
+OWN, HIDDEN, OWN_END = 0x10000, 0x10200, 0x12600
+"""The stand-in's pages as hv.ld places them: first, first that the root does not see, end."""
+ARENA = 0x20000
+"""First page of the root's RAM in the harness. The first two carry input and output of hypercalls."""
+ARENA_PAGES = 0x4000
+SYMBOLS = {
+    "hv_start": OWN, "shared_start": OWN, "shared_end": HIDDEN, "heap_start": HIDDEN, "heap_end": 0x11000,
+    "ledger_start": 0x11000, "ledger_end": 0x12400, "hv_end": OWN_END,
+}  # fmt: skip
+_DEPOSIT, _WITHDRAW, _MAP, _UNMAP = 0x48, 0x49, 0x4B, 0x4C
+
+
+class Result(NamedTuple):
+    """Status, repetitions done, ledger flags, output."""
+
+    status: int
+    done: int
+    flags: int
+    out: bytes
+
+    @property
+    def partition(self) -> int:
+        """The first eight bytes of output as a number."""
+        return int.from_bytes(self.out[:8], "little")
+
+
+class PageInfo(NamedTuple):
+    """``struct page``, and what the root may do to the page (1 read, 2 write, 4 execute)."""
+
+    state: int
+    visible: int
+    lost: int
+    owner: int
+    maps: int
+    access: int
+
+
+class Root:
+    """Makes hypercalls as the root does, and looks at what became of its pages."""
+
+    def __init__(self, program: Path, ram: Path) -> None:
+        with ram.open("wb") as f:
+            f.truncate((ARENA + ARENA_PAGES) * PAGE)
+        self.memory = Memory(ram, 1 << 32)
+        self._process = subprocess.Popen(
+            [program, ram], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.table = int(self._answer(), 16)
+
+    def close(self) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+        self.memory.close()
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline().strip()
+        assert line and not line.startswith("panic"), f"the stand-in died: {line or self._process.poll()}"
+        return line
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin
+        self._process.stdin.write(line + "\n")
+        return self._answer()
+
+    def call(self, code: int, data: bytes = b"", *, out: int = 0, reps: int = 0, start: int = 0,
+             fast: bool = False) -> Result:  # fmt: skip
+        control = code | fast << 16 | reps << 32 | start << 48
+        status, done, flags, *rest = self._ask(f"c {control:x} {out} {data.hex()}").split()
+        return Result(int(status), int(done), int(flags), bytes.fromhex(rest[0] if rest else ""))
+
+    def deposit(self, partition: int, pages: list[int], start: int = 0) -> Result:
+        data = struct.pack(f"<Q{len(pages)}Q", partition, *pages)
+        return self.call(_DEPOSIT, data, reps=len(pages), start=start)
+
+    def withdraw(self, partition: int, count: int) -> tuple[Result, list[int]]:
+        result = self.call(_WITHDRAW, struct.pack("<QII", partition, 0, 0), reps=count, out=8 * count)
+        return result, list(struct.unpack(f"<{count}Q", result.out))[: result.done]
+
+    def map(self, partition: int, gfn: int, flags: int, pages: list[int], start: int = 0) -> Result:
+        data = struct.pack(f"<QQII{len(pages)}Q", partition, gfn, flags, 0, *pages)
+        return self.call(_MAP, data, reps=len(pages), start=start)
+
+    def unmap(self, partition: int, gfn: int, reps: int = 1, flags: int = 0, start: int = 0) -> Result:
+        return self.call(_UNMAP, struct.pack("<QQII", partition, gfn, flags, 0), reps=reps, start=start)
+
+    def simple(self, code: int, partition: int) -> Result:
+        """INITIALIZE, FINALIZE, DELETE_PARTITION."""
+        return self.call(code, struct.pack("<Q", partition))
+
+    def page(self, pfn: int) -> PageInfo:
+        return PageInfo(*map(int, self._ask(f"p {pfn:x}").split()))
+
+    def pool(self, slot: int) -> tuple[int, int]:
+        """Free and deposited pages of the partition in that slot."""
+        _, _, free, total, _ = self._ask(f"t {slot}").split()
+        return int(free), int(total)
+
+    def slat(self, slot: int) -> list[SlatRun]:
+        root = int(self._ask(f"t {slot}").split()[-1], 16)
+        return walk(root, lambda spa: self.memory.read(spa, PAGE))
+
+    def problem(self) -> str:
+        """What is wrong with the books: a page in two places, counters that differ. "ok" if nothing."""
+        return self._ask("k")
+
+
+@pytest.fixture(scope="session")
+def hypercall_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in's hypercalls as a program of the host."""
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("no gcc")
+    out = tmp_path_factory.mktemp("harness") / "hypercalls"
+    sources = [str(f) for f in sorted(SOURCE.glob("*.c")) if f.stem not in NEEDS_THE_MACHINE]
+    done = subprocess.run(
+        [gcc, "-O1", "-g", "-w", "-std=gnu11", "-fno-builtin", "-no-pie", "-I", str(SOURCE), "-o", str(out),
+         str(HARNESS), *sources, "-Wl,--unresolved-symbols=ignore-all",
+         *(f"-Wl,--defsym={name}={page << 12:#x}" for name, page in SYMBOLS.items())],
+        check=False, timeout=120, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def root(hypercall_program: Path, tmp_path: Path) -> Iterator[Root]:
+    """A root partition and nothing else."""
+    r = Root(hypercall_program, tmp_path / "root-ram")
+    yield r
+    r.close()

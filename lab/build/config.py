@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.model.errors import BadInput, KernelBuildFailed
+from lab.model.kernel import Flavour
 from lab.model.series import KernelVersion
 
 REQUIRED = ("HYPERV", "MSHV_ROOT", "VFIO", "VFIO_PCI", "VFIO_NOIOMMU")
 """Without these the kernel cannot do what the lab tests."""
+
+FORMER = {"SYSCTL": ("PROC_SYSCTL", "fs/proc/Kconfig")}
+"""Settings that an older kernel has under another name, declared in that file; fragments use the new one.
+CONFIG_SYSCTL cannot be asked for there: without the former name /proc/sys and sysctl arguments are gone."""
 
 _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
@@ -57,6 +62,17 @@ def merge(fragments: Iterable[Path]) -> dict[str, str]:
                 raise BadInput(f"not a kernel setting: {text!r}", where=f"{path}:{number}")
         merged |= parse(path.read_text())
     return merged
+
+
+def wanted(flavour: Flavour, tree: Path) -> dict[str, str]:
+    """What a flavour asks of this very source: its fragments, and former names where the source has those."""
+    values = merge(flavour.fragments)
+    for symbol, (former, file) in FORMER.items():
+        path = tree / file
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        if symbol in values and former in _DECLARED.findall(text):
+            values[former] = values[symbol]
+    return values
 
 
 def render(values: Mapping[str, str]) -> str:

@@ -47,7 +47,7 @@ def build_base(
 
     KernelBuildFailed with the first error; LabUnavailable for a full disk or a missing tool.
     """
-    wanted = config.merge(flavour.fragments)
+    wanted = config.wanted(flavour, source.tree)
     key = base_key(source, wanted, sandbox)
 
     def produce(entry: Path) -> None:
@@ -95,7 +95,7 @@ def build_patched(
             build = Build(source, applied, cache, sandbox, progress, jobs, f"patched kernel ({flavour.name})")
             with build.at(obj, entry / "build.log") as make:
                 if any(Path(f).name.startswith("Kconfig") for f in (*applied.files, *applied.deleted)):
-                    build.configure(make, obj, config.merge(flavour.fragments))
+                    build.configure(make, obj, config.wanted(flavour, source.tree))
                 make(_targets(make.host_obj(obj)), total=None, budget=PATCHED_BUDGET)
             keep_image(obj, entry)
 

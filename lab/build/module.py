@@ -86,7 +86,7 @@ def build_base_modular(
         raise ValueError("the base kernel has no objects to build on")
     objects = base.build_dir
     key = digest(BASE_KIND, RECIPE, _RECIPE, base.key)
-    wanted = config.merge(flavour.fragments) | MODULAR
+    wanted = config.wanted(flavour, source.tree) | MODULAR
 
     def produce(entry: Path) -> None:
         cache.require_space(BUILD_SPACE, "a kernel build")

@@ -12,7 +12,7 @@ from typing import Any
 from lab import paths
 from lab.build.sandbox import probe
 from lab.machine import state
-from lab.machine.qemu import find_qemu
+from lab.machine.qemu import PARKED_SINCE, find_qemu
 from lab.model.errors import ExitCode, LabError
 from lab.validate.kernels import open_cache
 
@@ -67,7 +67,12 @@ def _qemu() -> dict[str, Any]:
         qemu = find_qemu(None)
     except LabError as e:
         return _check("qemu", False, str(e))
-    return _check("qemu", True, f"{qemu.path} {qemu.text}")
+    threads = (
+        "one TCG thread, or more with tcg_thread=parked"
+        if qemu.version >= PARKED_SINCE
+        else "one TCG thread: more are not safe before QEMU 10"
+    )
+    return _check("qemu", True, f"{qemu.path} {qemu.text}, {threads}")
 
 
 def _sandbox() -> dict[str, Any]:

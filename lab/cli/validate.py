@@ -15,7 +15,7 @@ from _pytest.mark.expression import Expression
 
 from lab.cli.labs import _pair
 from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
-from lab.machine.qemu import choose_accel, find_qemu
+from lab.machine.qemu import choose_accel, describe, find_qemu
 from lab.model.errors import BadInput
 from lab.model.result import ValidateResult
 from lab.progress import TextProgress
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     fixes = tuple(filter(None, (c.strip() for c in args.fixes.split(","))))
     if bad := [c for c in fixes if not c.startswith("C") or not c[1:].isdigit()]:
         raise BadInput(f"not a claim id: {bad[0]}", where="--fixes", hint="claims look like C16")
-    _check_early(args)
+    execution = _check_early(args)
     progress = TextProgress()
     request = ValidateRequest(
         selectors=selectors_of(args, series=series),
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         embedded=embedded,
         whole=args.whole_kernel,
     )
-    result = replace(validate(request, progress), reproduce=(_command(args),))
+    result = replace(validate(request, progress), reproduce=(_command(args),), execution=execution)
     write_reports(result, request.out)
     if args.json:
         print(result_json.dumps(result))
@@ -96,9 +96,12 @@ def run(args: argparse.Namespace) -> int:
     return result.exit_code
 
 
-def _check_early(args: argparse.Namespace) -> None:
-    """Refuse what only the drive would stumble over, minutes later, on every scenario."""
-    choose_accel(load_machine(args.machine, dict(_pair(p) for p in args.param)), find_qemu(args.qemu))
+def _check_early(args: argparse.Namespace) -> str:
+    """Refuse what only the drive would stumble over, minutes later, on every scenario.
+
+    Returns how the guests will be executed."""
+    spec, qemu = load_machine(args.machine, dict(_pair(p) for p in args.param)), find_qemu(args.qemu)
+    accel = choose_accel(spec, qemu)
     if args.expression:
         try:
             Expression.compile(args.expression)
@@ -108,6 +111,7 @@ def _check_early(args: argparse.Namespace) -> None:
                 where=f"-k {args.expression!r}",
                 hint='for example -k "first_touch or removed"',
             ) from None
+    return describe(qemu, accel)
 
 
 def write_reports(result: ValidateResult, out: Path) -> None:

@@ -108,6 +108,17 @@ def not_booted(spec: MachineSpec) -> BadInput:
     return BadInput(f"machine {spec.name} {what}", where="--machine", hint=hint)
 
 
+def describe(qemu: QemuInfo, accel: Accel) -> str:
+    """How the guest is executed and why, in one sentence."""
+    if accel.name == "kvm":
+        how = "KVM"
+    elif accel.spare:
+        how = "TCG with a thread for each CPU, the first one parked"
+    else:
+        how = f"TCG with {'one thread' if accel.thread == 'single' else 'a thread for each CPU'}"
+    return f"QEMU {qemu.text}, {how}: {accel.reason}"
+
+
 def _probe(binary: Path, tree: Path | None) -> QemuInfo:
     command, env = _launcher(binary, tree)
     try:

@@ -123,5 +123,7 @@ class ValidateResult:
     fixes: tuple[str, ...] = ()
     reproduce: tuple[str, ...] = ()
     started: str = ""
+    execution: str = ""
+    """Which QEMU executed the guests in which mode, and why in that one."""
     additions: tuple[Addition, ...] = ()
     """What the series asks of the hypervisor and its base does not."""

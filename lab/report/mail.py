@@ -45,6 +45,8 @@ def _what(result: ValidateResult) -> list[str]:
     lines += view.wrap(", ".join(view.flavours(result)) or "none", WIDTH, "Flavours:  ")
     if result.fixes:
         lines += view.wrap(", ".join(result.fixes), WIDTH, "Fixes:     ")
+    if result.execution:
+        lines += view.wrap(result.execution, WIDTH, "Machine:   ")
     for sentence in view.doubtful(result):
         lines += view.wrap(sentence, WIDTH, "Surface:   ")
     for side in view.SIDES:

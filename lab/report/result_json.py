@@ -61,6 +61,7 @@ def as_dict(result: ValidateResult) -> dict[str, Any]:
             for phase in result.phases
         ],
         "notes": list(result.notes),
+        "execution": result.execution,
         "surface": [
             {
                 "kind": a.kind,

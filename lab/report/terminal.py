@@ -72,6 +72,8 @@ def _head(result: ValidateResult) -> list[str]:
             fired = sum(proof.fired for proof in run.detectors)
             words.append(f"{fired} of {len(run.detectors)} detectors fired")
         lines += view.wrap(", ".join(words), WIDTH, f"{run.side:<9}")
+    if result.execution:
+        lines += view.wrap(result.execution, WIDTH, "machine  ")
     for note in result.notes:
         lines += view.wrap(note, WIDTH, "note     ")
     for sentence in view.doubtful(result):

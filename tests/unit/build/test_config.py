@@ -77,3 +77,14 @@ def test_an_unknown_flavour_is_refused_with_the_nearest_name() -> None:
 def test_a_wrong_flavour_table_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         flavours.load(fragment(tmp_path, "flavours.toml", text))
+
+
+def test_former_name_is_asked_for_only_where_the_source_has_it(tmp_path: Path) -> None:
+    """Linux 7.2 has PROC_SYSCTL, and a SYSCTL that nobody can ask for: /proc/sys was missing there."""
+    plain = flavours.flavour("plain")
+    new, old = tmp_path / "new", tmp_path / "old"
+    for tree, text in ((new, "config SYSCTL\n"), (old, 'config PROC_SYSCTL\n\tbool "x"\n')):
+        (tree / "fs/proc").mkdir(parents=True)
+        (tree / "fs/proc/Kconfig").write_text(text)
+    assert config.wanted(plain, new) == config.wanted(plain, tmp_path) == config.merge(plain.fragments)
+    assert config.wanted(plain, old) == {**config.merge(plain.fragments), "PROC_SYSCTL": "y"}

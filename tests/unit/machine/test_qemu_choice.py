@@ -9,7 +9,7 @@ import pytest
 
 from lab.machine.argv import QemuInfo
 from lab.machine.kvm import KvmProbe, host_refuses
-from lab.machine.qemu import choose_accel, find_qemu, parse_version
+from lab.machine.qemu import choose_accel, describe, find_qemu, parse_version
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.machine import MachineSpec
 
@@ -51,6 +51,23 @@ def test_parked_cpu_is_refused_without_the_stand_in():
 def test_several_threads_never_run_the_root_on_the_first_cpu(thread, cpus, version):
     accel = choose_accel(spec(cpus, thread), qemu(*version))
     assert accel.thread == "single" or (accel.spare and accel.cpus == cpus + 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "thread", "says"),
+    [
+        ((7, 2, 22), "auto", "QEMU 7.2.22, TCG with one thread: multi-threaded TCG corrupts SVM state"),
+        ((10, 0, 2), "auto", "QEMU 10.0.2, TCG with one thread: multi-threaded TCG corrupts SVM state"),
+        (
+            (11, 1, 3),
+            "parked",
+            "QEMU 11.1.3, TCG with a thread for each CPU, the first one parked: multi-thr",
+        ),
+    ],
+)
+def test_mode_and_reason_are_told(version, thread, says):
+    found = qemu(*version)
+    assert describe(found, choose_accel(spec(thread=thread), found)).startswith(says)
 
 
 def test_kvm_only_after_a_probe_that_passed():

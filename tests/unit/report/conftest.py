@@ -92,6 +92,7 @@ def result() -> ValidateResult:
             PhaseTime("drive", "patched", 20.0, 22.0, "20 scenarios, 3 boots"),
         ),
         notes=("the base is the newest kernel that the mirror offers",),
+        execution="QEMU 7.2.22, TCG with one thread: because",
         fixes=fixes,
         reproduce=("hvlab validate tests/series/mmio-on-demand --base lock:base.lock",),
         started="2026-11-23T04:00:00+00:00",

@@ -37,6 +37,16 @@ def test_json_names_scenarios_that_reached_it(told: ValidateResult) -> None:
     assert [a["state"] for a in data["surface"]] == ["unknown", "refused", "implemented"]
 
 
+def test_every_voice_says_how_the_guests_ran(result: ValidateResult) -> None:
+    for voice in (
+        terminal.table(result),
+        mail.text(result),
+        html.page(result, {}),
+        result_json.dumps(result),
+    ):
+        assert "QEMU 7.2.22, TCG with one thread: because" in voice
+
+
 def test_people_read_what_is_doubtful_and_whether_it_was_reached(told: ValidateResult) -> None:
     for voice in (terminal.table(told), mail.text(told), html.page(told, {})):
         flat = " ".join(voice.split())

@@ -107,6 +107,7 @@ struct lp {
 	struct vmcb *idle_vmcb;		/* waits for interrupts, see sched.c */
 	u64 slice;			/* TSC when the root's VP last got this LP */
 	u32 turn;			/* child VP that last had it */
+	struct timer slice_end;		/* ... and until when */
 	struct lp_time time;
 	u64 shown;			/* TSC when its statistics were last shown */
 	u64 switches, halts;

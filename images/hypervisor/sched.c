@@ -8,7 +8,7 @@
 #include "apic_regs.h"
 #include "hv.h"
 
-#define ROOT_SLICES_PER_SECOND 200	/* how long the root keeps an LP that a child could use */
+#define SLICES_PER_SECOND 200		/* how long one keeps an LP that another could use */
 #define IDLE_GPA 0x1000ul
 #define IDLE_SPINS 20000u		/* what the polling idle guest counts down */
 #define IDLE_HALT 0			/* its two entry points */
@@ -108,14 +108,38 @@ static struct vp *next(struct lp *lp, bool *poll)
 }
 
 /* Only a hint, for which no lock is taken. */
-static bool someone_waits(void)
+static bool someone_waits(const struct vp *beside)
 {
 	for (u32 i = 0; i < MAX_PARTS * MAX_VPS; i++) {
 		const struct vp *vp = candidate(i);
-		if (vp && !suspended(vp) && !vp->wait_sipi)
+		if (vp && vp != beside && !suspended(vp) && !vp->wait_sipi && !vp->halted)
 			return true;
 	}
 	return false;
+}
+
+/* Will something interrupt a child that never leaves by itself? Our own timer, or the root's in the physical APIC. */
+static bool interruptible(const struct lp *lp)
+{
+	return timer_live(lp) || (apic_read(APIC_CURRENT_COUNT) && !(apic_read(APIC_LVT_TIMER) & LVT_MASKED));
+}
+
+/* The interrupt itself is what ends the child's slice. */
+static void slice_over(struct lp *lp, struct timer *t)
+{
+	(void)lp, (void)t;
+}
+
+static enum run_end run_slice(struct lp *lp, struct vp *vp, bool root_halted)
+{
+	enum run_end end;
+
+	lp->slice_end.run = slice_over;
+	if (timer_live(lp) && (!root_halted || someone_waits(vp)))
+		timer_arm(lp, &lp->slice_end, rdtsc() + tsc_hz / SLICES_PER_SECOND);
+	end = vp_run(lp, vp);
+	timer_cancel(&lp->slice_end);
+	return end;
 }
 
 /* A VP became able to run: have an LP that idles look for it. The interrupt is spurious for the root there. */
@@ -159,13 +183,13 @@ static void run_children(struct lp *lp, bool root_halted)
 			enum run_end end;
 
 			__atomic_and_fetch(&idle_lps, ~BIT(lp->index), __ATOMIC_SEQ_CST);
-			end = vp_run(lp, vp);
+			end = run_slice(lp, vp, root_halted);
 			if (end == RUN_MESSAGE)
 				tell_root(lp, vp);
 			interrupted = end != RUN_BLOCKED;
 		} else if (root_halted) {
 			unlock(&hv_lock);
-			interrupted = idle(lp, poll && !timer_live(lp));
+			interrupted = idle(lp, poll);
 			lock(&hv_lock);
 			timers_run_locked(lp);
 		} else {
@@ -202,7 +226,8 @@ void sched_root_exit(struct lp *lp)
 
 	if (v->exitcode != EXIT_HLT)
 		v->int_misc1 |= MISC1_HLT;
-	if (rdtsc() - lp->slice < tsc_hz / ROOT_SLICES_PER_SECOND || !someone_waits())
+	if (rdtsc() - lp->slice < tsc_hz / SLICES_PER_SECOND || !someone_waits(NULL) ||
+	    !interruptible(lp))
 		return;
 	v->int_misc1 |= MISC1_VINTR;
 	v->vintr |= VINTR_IRQ | VINTR_IGNORE_TPR;

@@ -8,10 +8,15 @@
 u64 hypercall_page;
 static u8 pages[MAX_CPUS][2][PAGE] __attribute__((aligned(4096)));
 
+/* A root finds the hypercall page at an address of the hypervisor's choice, an L1VH parent says where. */
 void calls_init(void)
 {
+	static u8 ours[PAGE] __attribute__((aligned(PAGE)));
+	u64 page;
+
 	wrmsr(SMSR_GUEST_OS_ID, OUR_OS_ID);
-	wrmsr(SMSR_HYPERCALL, rdmsr(SMSR_HYPERCALL) | SMSR_ENABLE);
+	page = PAGE_BASE(rdmsr(SMSR_HYPERCALL));
+	wrmsr(SMSR_HYPERCALL, (page ? page : (u64)ours) | SMSR_ENABLE);
 	hypercall_page = PAGE_BASE(rdmsr(SMSR_HYPERCALL));
 }
 

@@ -80,7 +80,12 @@ class Group:
     hypervisor_args: tuple[str, ...] = ()
 
 
-GROUPS = {"one": Group(), "two": Group(cpus=2)}
+GROUPS = {
+    "one": Group(),
+    "two": Group(cpus=2),
+    "core": Group(cpus=2, hypervisor_args=("scheduler=core",)),
+    "l1vh": Group(hypervisor_args=("parent=l1vh",)),
+}
 """Every group that images/tiny names."""
 
 

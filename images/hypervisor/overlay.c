@@ -15,13 +15,16 @@ bool l1vh;
 static struct overlay overlays[MAX_OVERLAYS];
 static u32 noverlays;
 
-static u8 *covered(u64 msr)
+static bool provided_page(u64 gpa) { return gpa >= (u64)shared_start && gpa < (u64)shared_end; }
+
+/* The memory to cover. While it is, it counts as mapped, so that the parent cannot deposit it. */
+static u8 *cover(u64 msr)
 {
 	u64 gpa = PAGE_BASE(msr);
 
-	if (gpa >= (u64)shared_start && gpa < (u64)shared_end)
+	if (provided_page(gpa))
 		return (u8 *)gpa;
-	return root_ptr(gpa, PAGE);
+	return root_ptr(gpa, PAGE) && !pages_share(&parts[0], gpa / PAGE, 1) ? (u8 *)gpa : NULL;
 }
 
 /* An MSR that holds our page's address. "provided": an L1VH parent starts with that address as well. */
@@ -51,24 +54,25 @@ static struct overlay *find(const u64 *msr)
 bool overlay_write(u64 *msr, u64 val)
 {
 	struct overlay *o = find(msr);
-	u8 *p;
+	u8 *p = (u8 *)PAGE_BASE(*msr), *next;
 
 	if (!o) {			/* the root switches its pages on and off but cannot move them */
 		*msr = (*msr & ~SMSR_ENABLE) | (val & SMSR_ENABLE);
 		return true;
 	}
-	if (val & SMSR_ENABLE && !covered(val))
+	next = val & SMSR_ENABLE ? cover(val) : NULL;
+	if (val & SMSR_ENABLE && !next)
 		return false;
-	p = *msr & SMSR_ENABLE ? covered(*msr) : NULL;
-	if (p) {
+	if (*msr & SMSR_ENABLE) {
 		memcpy(o->page, p, PAGE);
 		memcpy(p, o->under, PAGE);
+		if (!provided_page((u64)p))
+			pages_unshare((u64)p / PAGE, 1);
 	}
 	*msr = val;
-	if (val & SMSR_ENABLE) {
-		p = covered(val);
-		memcpy(o->under, p, PAGE);
-		memcpy(p, o->page, PAGE);
+	if (next) {
+		memcpy(o->under, next, PAGE);
+		memcpy(next, o->page, PAGE);
 	}
 	return true;
 }

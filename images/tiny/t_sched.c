@@ -298,6 +298,7 @@ CASE("l1vh", capabilities, "the parent may say where pages go, and a child runs 
 CASE("l1vh", overlay, "an overlay page hides what it covers, moves, and gives it back")
 {
 	u64 first = page_take(), second = page_take(), old;
+	struct in_deposit *in;
 	const u64 mine = 0x1122334455667788ul;
 
 	EXPECT(msr_read(SMSR_REFERENCE_TSC, &old), NO_FAULT, "read the TSC page MSR");
@@ -309,6 +310,12 @@ CASE("l1vh", overlay, "an overlay page hides what it covers, moves, and gives it
 	EXPECT(((struct wire_tsc_page *)page_at(second))->sequence, 1, "sequence in the TSC page");
 	EXPECT(msr_write(SMSR_REFERENCE_TSC, 0), NO_FAULT, "switch it off");
 	EXPECT(*(u64 *)page_at(second), mine, "the second page that was covered");
+	EXPECT(msr_write(SMSR_REFERENCE_TSC, first * PAGE | SMSR_ENABLE), NO_FAULT, "on again");
+	in = call_in();
+	in->partition = PARTITION_SELF;
+	in->pfn[0] = first;
+	EXPECT(call_reps(HC_DEPOSIT_MEMORY, 1, 0).status, ST_OPERATION_DENIED, "deposit of a covered page");
+	EXPECT(msr_write(SMSR_REFERENCE_TSC, 0), NO_FAULT, "off again");
 	EXPECT(msr_write(SMSR_REFERENCE_TSC, ~0xffful | SMSR_ENABLE), 13, "an address without memory");
 	page_give(first);
 	page_give(second);

@@ -46,6 +46,9 @@ SAME(ST_INSUFFICIENT_ROOT_MEMORY, HV_STATUS_INSUFFICIENT_ROOT_MEMORY);
 /* ---- hypercall codes ---- */
 SAME(HC_GET_LP_RUN_TIME, HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME);
 SAME(HC_SEND_IPI, HVCALL_SEND_IPI);
+SAME(HC_SEND_IPI_EX, HVCALL_SEND_IPI_EX);
+SAME(HC_RETARGET_INTERRUPT, HVCALL_RETARGET_INTERRUPT);
+SAME(VP_SET_ALL, HV_GENERIC_SET_ALL);
 SAME(HC_CREATE_PARTITION, HVCALL_CREATE_PARTITION);
 SAME(HC_INITIALIZE_PARTITION, HVCALL_INITIALIZE_PARTITION);
 SAME(HC_FINALIZE_PARTITION, HVCALL_FINALIZE_PARTITION);
@@ -425,6 +428,9 @@ AT(in_assert_interrupt, destination, struct hv_input_assert_virtual_interrupt, d
 AT(in_assert_interrupt, vector, struct hv_input_assert_virtual_interrupt, vector);
 BITS((u64)ASSERT_LEVEL << 32, union hv_interrupt_control, as_uint64, level_triggered)
 BITS((u64)ASSERT_LOGICAL << 32, union hv_interrupt_control, as_uint64, logical_dest_mode)
+SIZE(in_retarget_interrupt, struct hv_retarget_device_interrupt);
+AT(in_retarget_interrupt, vector, struct hv_retarget_device_interrupt, int_target.vector);
+SIZE(in_send_ipi_ex, struct hv_send_ipi_ex);
 SIZE(in_create_port, struct hv_input_create_port);
 SIZE(in_connect_port, struct hv_input_connect_port);
 SIZE(wire_port_info, struct hv_port_info);

@@ -56,9 +56,12 @@ u16 hc_notify_event(struct hc *);
 /* hc_interrupt.c */
 u16 hc_map_device_interrupt(struct hc *);
 u16 hc_unmap_device_interrupt(struct hc *);
+u16 hc_retarget_interrupt(struct hc *);
 u16 hc_send_ipi(struct hc *);
+u16 hc_send_ipi_ex(struct hc *);
 u16 hc_vp_index_from_apic_id(struct hc *);
 u16 hc_assert_interrupt(struct hc *);
+u16 hc_clear_interrupt(struct hc *);
 void hc_decode_map_interrupt(struct hc *);
 /* hc_memory.c */
 u16 hc_deposit(struct hc *);

@@ -93,6 +93,15 @@ struct in_map_interrupt {
 
 struct out_map_interrupt { struct wire_interrupt_entry entry; u64 deprecated[5]; } PACKED;
 struct in_unmap_interrupt { u64 partition, device; struct wire_interrupt_entry entry; u32 flags; } PACKED;
+struct in_retarget_interrupt {
+	u64 partition, device;
+	struct wire_interrupt_entry entry;
+	u64 reserved;
+	u32 vector, target_flags;
+	struct wire_vp_set targets;
+} PACKED;
+CHECK_SIZE(struct in_retarget_interrupt, 64);
+struct in_send_ipi_ex { u32 vector, reserved; struct wire_vp_set targets; } PACKED;
 struct in_send_ipi { u32 vector, reserved; u64 cpus; } PACKED;
 struct in_apic_ids { u64 partition; u8 vtl, reserved[7]; u32 apic_id[]; } PACKED;
 struct in_assert_interrupt { u64 partition; u32 type, control; u64 destination; u32 vector, vtl; } PACKED;

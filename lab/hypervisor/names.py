@@ -197,6 +197,7 @@ HYPERCALL_WORDS: dict[int, tuple[str, ...]] = {
     0x0076: ("lp_apic",),
     0x007B: ("property",),
     0x007C: ("partition", "device", "vector", "trigger", "flags", "vp"),
+    0x007D: ("partition", "device", "source", "entry"),
     0x0084: ("state",),
     0x0087: ("event",),
     0x0095: ("partition", "port", "from", "type", "sint", "vp"),

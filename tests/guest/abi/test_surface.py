@@ -100,7 +100,9 @@ def test_wrong_state_is_noticed(asked: list[Asked], kind: str) -> None:
     """The check itself: what is implemented is called refused, and the other way round."""
     turned: list[Asked] = []
     for a in asked:
-        if a.entry.kind == kind and a.entry.state is not State.IGNORED:
+        # A call that is refused for what it asks has a code that is known all the same.
+        known = a.entry.kind == "hypercall" and a.entry.answer not in ("", "INVALID_HYPERCALL_CODE")
+        if a.entry.kind == kind and a.entry.state is not State.IGNORED and not known and not list(lies([a])):
             refused = a.entry.state is State.REFUSED
             answer = "" if refused else {"msr": "#GP", "cpuid": "zeros"}.get(kind, "INVALID_HYPERCALL_CODE")
             state = State.IMPLEMENTED if refused else State.REFUSED

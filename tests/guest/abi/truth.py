@@ -25,6 +25,10 @@ MARKS = 0x100
 GUEST_OS_ID, HYPERCALL_PAGE = 0x40000000, 0x40000001
 LINUX_ID = 0x8100 << 48
 CODES = {name: code for code, name in STATUSES.items()}
+WRITE_ONLY = frozenset({0x40000070, 0x40000084})
+"""EOI and EOM (TLFS 10.2.3, 11.10)."""
+ACCESSES = {0: 3, 1: 3, 5: 7, 9: 7, 0xA: 1, 0xB: 2, 0xC: 3}
+"""What an intercept type can be asked for: 1 read, 2 write, 4 execute; the others are executed."""
 SET_BY_VMMS = frozenset({0x10001, 0x30003, 0x50005, 0x50017})
 """Partition properties that a VMM sets; the others are only read."""
 STATIC = frozenset({"message", "scheduler"})
@@ -81,7 +85,7 @@ def questions(surface: Surface, script: Script) -> list[Asked]:
         lambda e, n: [script.call(0xE1, struct.pack("<QIHBBQ", CHILD, VP, n, 0, 0, 0), what=e.name)],
     )
     ask("stats_object", lambda e, n: [_stats(script, n)])
-    ask("intercept", lambda e, n: [script.call(0x4D, struct.pack("<QIIQ", CHILD, 1, n, 0x80), what=e.name)])
+    ask("intercept", lambda e, n: [_intercept(script, n)])
     ask("port_type", lambda e, n: [_port(script, n)])
     # Last: with zeros for input, but known calls may change state that others lean on.
     ask("hypercall", lambda e, n: _hypercall(script, n))
@@ -91,6 +95,8 @@ def questions(surface: Surface, script: Script) -> list[Asked]:
 
 
 def _msr(script: Script, entry: Entry, number: int) -> list[Step]:
+    if number in WRITE_ONLY:
+        return [script.wrmsr(number, 0, f"write of {number:#x}")]
     steps = [script.rdmsr(number, f"read of {number:#x}")]
     if entry.state is State.REFUSED:
         steps.append(script.wrmsr(number, 0, f"write of {number:#x}"))
@@ -139,10 +145,15 @@ def _stats(script: Script, number: int) -> Step:
     return script.call(0x6C, struct.pack("<IIQQ", number, 0, *identity), what=f"statistics {number:#x}")
 
 
+def _intercept(script: Script, number: int) -> Step:
+    given = struct.pack("<QIIQ", CHILD, ACCESSES.get(number, 4), number, 1)
+    return script.call(0x4D, given, what=f"intercept type {number}")
+
+
 def _port(script: Script, number: int) -> Step:
-    # A port of the root for a connection of the child: a doorbell on one page, any value.
-    given = struct.pack("<QIBBHQIIQQII", SELF, 77, 0, 0, 0, CHILD, number, 0, 0, 0, 0, 0)
-    return script.call(0x95, given.ljust(56, b"\0"), what=f"port type {number}")
+    """A port of the root for the child's connection: SINT 5 on VP 0."""
+    given = struct.pack("<QIIQIIIIQQ", SELF, 0x777, 0, CHILD, number, 0, 5, 0, 0, 0)
+    return script.call(0x95, given, what=f"port type {number}")
 
 
 def _hypercall(script: Script, code: int) -> list[Step]:
@@ -194,6 +205,8 @@ def _lie_of_call(a: Asked) -> str:
         return "" if any(r.code == Event.POWER_OFF for r in a.notes) else "does not power off"
     statuses = {s.status for s in a.steps if s.op is Op.CALL}
     if state is State.REFUSED:
+        if a.entry.kind == "hypercall" and answer != "INVALID_HYPERCALL_CODE":
+            statuses.discard(CODES["INVALID_HYPERCALL_INPUT"])  # the other shape of the two
         return "" if statuses == {CODES[answer]} else f"not {answer}"
     marked = a.flags()
     if state is State.IGNORED:

@@ -11,7 +11,8 @@ static const char usage[] =
 	"       %1$s --socket PATH        protocol on a Unix socket, one client at a time, ends with \"quit\"\n"
 	"       %1$s --detach PATH        the same in the background\n"
 	"       %1$s --connect PATH       stdin and stdout to the socket of another one\n"
-	"       %1$s --kmsg FROM          kernel log from this sequence number on\n";
+	"       %1$s --kmsg FROM          kernel log from this sequence number on\n"
+	"       %1$s --drain FILE         what trace_pipe holds, once for each line on stdin\n";
 
 static void interrupted(int signal)
 {
@@ -36,6 +37,8 @@ int main(int argc, char **argv)
 		return relay(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "--kmsg"))
 		return show_kmsg(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "--drain"))
+		return drain(argv[2]);
 	fprintf(stderr, usage, backend.program);
 	return 2;
 }

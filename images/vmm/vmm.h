@@ -117,6 +117,9 @@ int relay(const char *path);
 /* ---- kmsg.c ---- */
 int show_kmsg(const char *from);
 
+/* ---- drain.c ---- */
+int drain(const char *path);
+
 extern const uint8_t payload_image[], payload_image_end[];
 
 #endif

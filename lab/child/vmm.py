@@ -217,6 +217,15 @@ class Vmm:
         at = (region.first_page << 12) + offset
         return int(self._request("host", "read", str(region.map), str(at), str(width))[0], 0)
 
+    def map_host(self, bdf: str, bar: int) -> int:
+        """Map a whole BAR in the VMM alone, read-only; no partition needed. The mapping's number."""
+        return self._map(["vfio", bdf, str(bar)], 0, 0, False)
+
+    def host_words(self, number: int, offsets: Sequence[int]) -> list[int]:
+        """64-bit words that the root itself reads through a host mapping."""
+        lines = [["host", "read", str(number), str(offset), "8"] for offset in offsets]
+        return [int(words[0], 0) for words in self._pipeline(lines)]
+
     def host_write(self, region: Region, offset: int, width: int, value: int) -> None:
         """The root's own write through the region's host mapping."""
         at = (region.first_page << 12) + offset

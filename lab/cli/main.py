@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 import lab
-from lab.cli import doctor, labs, look, machine, surface, validate
+from lab.cli import compare, doctor, labs, look, machine, surface, validate
 from lab.model.errors import ExitCode, LabError
 from lab.printable import printable
 
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hvlab {lab.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for module in (validate, labs, look, machine, surface, doctor):
+    for module in (validate, compare, labs, look, machine, surface, doctor):
         module.add_verbs(verbs)
     return parser
 

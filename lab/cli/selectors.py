@@ -7,6 +7,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from _pytest.mark.expression import Expression
+
+from lab.model.errors import BadInput
 from lab.validate.kernels import Selectors
 
 
@@ -58,6 +61,20 @@ def selectors_of(args: argparse.Namespace, *, series: str | None = None) -> Sele
         sandboxed=not args.no_sandbox,
         jobs=args.jobs,
     )
+
+
+def check_expression(text: str | None) -> None:
+    """Refuse a bad -k before anything is built for it. Raises BadInput."""
+    if not text:
+        return
+    try:
+        Expression.compile(text)
+    except Exception as e:  # its class differs between pytest 8 and 9
+        raise BadInput(
+            f"not an expression: {e}",
+            where=f"-k {text!r}",
+            hint='for example -k "first_touch or removed"',
+        ) from None
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from _pytest.mark.expression import Expression
-
 from lab.cli.labs import _pair
-from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
+from lab.cli.selectors import add_kernel_selectors, add_machine, check_expression, selectors_of
 from lab.machine.qemu import choose_accel, describe, find_qemu
 from lab.model.errors import BadInput
 from lab.model.result import ValidateResult
@@ -102,15 +100,7 @@ def _check_early(args: argparse.Namespace) -> str:
     Returns how the guests will be executed."""
     spec, qemu = load_machine(args.machine, dict(_pair(p) for p in args.param)), find_qemu(args.qemu)
     accel = choose_accel(spec, qemu)
-    if args.expression:
-        try:
-            Expression.compile(args.expression)
-        except Exception as e:  # its class differs between pytest 8 and 9
-            raise BadInput(
-                f"not an expression: {e}",
-                where=f"-k {args.expression!r}",
-                hint='for example -k "first_touch or removed"',
-            ) from None
+    check_expression(args.expression)
     return describe(qemu, accel)
 
 

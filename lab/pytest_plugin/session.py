@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab.judge.splats import parse
+from lab.machine.qemu import not_booted
 from lab.model.errors import GuestDied, LabError, NotObservable
 from lab.model.kernel import KernelImage
+from lab.model.machine import MachineSpec
 from lab.model.verdict import Verdict
 from lab.progress import Progress, TextProgress
 from lab.pytest_plugin.instruments import Evidence
@@ -22,6 +24,7 @@ from lab.validate.abilities import probe_abilities
 from lab.validate.base import BaseLab
 from lab.validate.bringup import BootRequest
 from lab.validate.exchange import ReportWriter, outcome_to_json, read_kernel_file
+from lab.validate.external import ExternalLab
 from lab.validate.forks import boot_or_fork
 from lab.validate.kernels import Selectors, embedded_series, prepare
 from lab.validate.stuck import explain
@@ -111,6 +114,8 @@ class LabSession:
             raise self._broken
         if (known := self._abilities.get(mark.kernel_args)) is not None:
             _require(mark, known)
+        if self._lab is not None and mark.kernel_args and not self._lab.spec.booted_by_lab:
+            raise _no_boot(mark.kernel_args)
         if self._lab is not None and (self._lab_args != mark.kernel_args or not self._lab.clean()):
             if self._lab.why_not_clean:
                 self.note(f"booting anew: {self._lab.why_not_clean}")
@@ -138,6 +143,8 @@ class LabSession:
 
     def _boot(self, kernel_args: tuple[str, ...]) -> BaseLab:
         spec = load_machine(self.options.machine, dict(p.split("=", 1) for p in self.options.params))
+        if not spec.booted_by_lab:
+            return self._connect(spec, kernel_args)
         request = BootRequest(
             machine=spec,
             kernel=self.kernel(),
@@ -170,6 +177,23 @@ class LabSession:
                 self._writer.write("splat", id=splat.id, title=splat.title, text=list(splat.text))
         if self._writer:
             self._writer.write("boot", args=list(kernel_args), seconds=lab.boot_seconds, release=lab.release)
+        return lab
+
+    def _connect(self, spec: MachineSpec, kernel_args: tuple[str, ...]) -> BaseLab:
+        """A machine that the lab does not boot: whatever runs there is the kernel under test."""
+        if kernel_args:
+            raise _no_boot(kernel_args)
+        if spec.ssh is None:
+            raise not_booted(spec)
+        try:
+            lab = ExternalLab.connect(spec, self.progress)
+        except LabError as e:
+            self._broken = e
+            if self._writer:
+                self._writer.write("error", text=str(e))
+            raise
+        if self._writer:
+            self._writer.write("boot", args=[], seconds=0.0, release=lab.release, notes=list(lab.notes))
         return lab
 
     def explain(self, error: BaseException) -> None:
@@ -217,6 +241,10 @@ class LabSession:
         if self._writer:
             self._writer.close()
             self._writer = None
+
+
+def _no_boot(kernel_args: tuple[str, ...]) -> NotObservable:
+    return NotObservable(f"a boot with {' '.join(kernel_args)}: the lab does not boot this machine")
 
 
 def _require(mark: ScenarioMark, abilities: dict[str, bool]) -> None:

@@ -91,6 +91,10 @@ class Root:
         """Log in, trying again for ``budget`` seconds. GuestDied when that fails."""
         self._transport.connect(budget)
 
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._transport.connected()
+
     def close(self) -> None:
         """End the connection and everything that runs on it."""
         self._kmsg = None

@@ -15,6 +15,7 @@ _EVENT_NAME = re.compile(r"[a-z0-9_]+(:[a-z0-9_]+)?")
 _LINE = re.compile(
     r"\s*(?P<task>.+)-(?P<pid>\d+)\s+\[(?P<cpu>\d+)\]\s+\S+\s+(?P<time>\d+\.\d+): (?P<name>\w+): (?P<text>.*)"
 )
+_LOST = re.compile(r"^CPU:\d+ \[LOST (\d+) EVENTS\]", re.MULTILINE)
 _FIELD = re.compile(r"(\w+)[=:] ?(\S+)")
 
 
@@ -57,6 +58,11 @@ class Tracing:
 
 def _switch(event: str) -> str:
     return f"events/{event.replace(':', '/')}/enable"
+
+
+def trace_loss(text: str) -> int:
+    """Events that the buffer lost, as ``trace_pipe`` says it."""
+    return sum(int(number) for number in _LOST.findall(text))
 
 
 def parse_trace(text: str) -> list[TraceEvent]:

@@ -263,6 +263,10 @@ class Transport:
                 return
             time.sleep(_CLOSE_POLL)
 
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._ssh is not None and self._ssh.is_active()
+
     def close(self) -> None:
         """Close the connection; sessions on it end, and their commands get a hangup."""
         if self._ssh is not None:

@@ -27,9 +27,10 @@ budget of its own that is far smaller; this one only catches a pytest process th
 
 @dataclass(frozen=True, slots=True)
 class DriveRequest:
-    """Which scenarios to run on which kernel. ``claims`` selects the quick set by claim."""
+    """Which scenarios to run on which kernel (None: the one that runs on the machine already). ``claims``
+    selects the quick set by claim."""
 
-    kernel: KernelImage
+    kernel: KernelImage | None
     side: str
     out: Path
     machine: str = "mshv-root"
@@ -70,12 +71,12 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         "-o",
         "log_file_level=INFO",
         f"--rootdir={paths.repo_root()}",
-        f"--hvlab-kernel-file={kernel_file}",
         f"--hvlab-report={report}",
         f"--hvlab-out={request.out}",
         f"--hvlab-machine={request.machine}",
-        f"--hvlab-flavour={request.kernel.flavour}",
     ]
+    if request.kernel is not None:
+        argv += [f"--hvlab-kernel-file={kernel_file}", f"--hvlab-flavour={request.kernel.flavour}"]
     argv += [f"--hvlab-param={p}" for p in request.params]
     if request.qemu:
         argv.append(f"--hvlab-qemu={request.qemu}")
@@ -103,7 +104,8 @@ def drive(
     """
     request.out.mkdir(parents=True, exist_ok=True)
     kernel_file = request.out / "kernel.json"
-    kernel_file.write_text(json.dumps(image_to_json(request.kernel), indent=1) + "\n")
+    if request.kernel is not None:
+        kernel_file.write_text(json.dumps(image_to_json(request.kernel), indent=1) + "\n")
     report_file = request.out / "report.jsonl"
     report_file.unlink(missing_ok=True)
     log = request.out / "pytest.log"

@@ -24,6 +24,7 @@ class FakeLab:
         self.why_not_clean = ""
         self.boot_seconds, self.release, self.name = 0.1, "7.3.4", "lab-1"
         self.log_mark = 0
+        self.spec = SimpleNamespace(booted_by_lab=True)
         self.kernel_log = SimpleNamespace(
             mark=lambda: 0, position=lambda: 0, since=lambda p: [], serial_since=lambda p: []
         )

@@ -19,6 +19,7 @@ const struct backend backend = {
 
 static int kvm = -1;			/* /dev/kvm, opened once */
 static size_t run_size;			/* of the area that KVM shares for each vCPU */
+static bool has_apic;			/* KVM models the local APICs of the partition */
 static struct slot {
 	uint64_t gpa, size;
 } slots[MAX_SLOTS];
@@ -31,30 +32,10 @@ bool kvm_has_memory(uint64_t gpa)
 	return false;
 }
 
-/* The local APIC and event files are not driven through KVM. */
-int backend_ioeventfd(int partition, const struct abi_ioeventfd *io)
-{
-	(void)partition, (void)io;
-	return errno = EOPNOTSUPP, -1;
-}
-
-int backend_irqfd(int partition, const struct abi_irqfd *irq)
-{
-	(void)partition, (void)irq;
-	return errno = EOPNOTSUPP, -1;
-}
-
-int backend_routes(int partition, const struct abi_routes *routes)
-{
-	(void)partition, (void)routes;
-	return errno = EOPNOTSUPP, -1;
-}
-
 int backend_create(uint64_t flags, struct reply *reply)
 {
-	if (flags)
+	if (flags & ~ABI_PARTITION_LAPIC)
 		return fail(reply, EOPNOTSUPP, "a partition with flags %#lx", flags);
-
 	if (kvm < 0)
 		kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)
@@ -66,6 +47,13 @@ int backend_create(uint64_t flags, struct reply *reply)
 	int partition = ioctl(kvm, KVM_CREATE_VM, 0);
 	if (partition < 0)
 		return fail(reply, errno, "KVM_CREATE_VM");
+	has_apic = flags & ABI_PARTITION_LAPIC;
+	if (has_apic && ioctl(partition, KVM_CREATE_IRQCHIP, 0)) {
+		int error = errno;
+
+		close(partition);
+		return fail(reply, error, "KVM_CREATE_IRQCHIP");
+	}
 	for (size_t i = 0; i < MAX_SLOTS; i++)
 		slots[i] = (struct slot){ 0 };
 	return partition;
@@ -117,7 +105,9 @@ int backend_vp(int partition, struct vcpu *cpu)
 	void *shared = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu->fd, 0);
 	if (shared != MAP_FAILED)
 		cpu->shared = shared;
-	if (!cpu->shared || set_cpuid(cpu->fd)) {
+	/* With local APICs all vCPUs but the first wait to be started, which nobody here does. */
+	struct kvm_mp_state started = { KVM_MP_STATE_RUNNABLE };
+	if (!cpu->shared || set_cpuid(cpu->fd) || (has_apic && ioctl(cpu->fd, KVM_SET_MP_STATE, &started))) {
 		int error = errno;
 
 		backend_vp_close(cpu);

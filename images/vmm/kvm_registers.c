@@ -12,10 +12,14 @@
 
 int registers_point(const struct vcpu *cpu, const struct payload_registers *at)
 {
-	struct kvm_regs registers = {
-		.rip = at->rip, .rsp = at->rsp, .rbx = at->rbx, .rbp = at->rbp, .rflags = RFLAGS_FIXED,
-	};
+	struct kvm_regs registers;
 
+	if (ioctl(cpu->fd, KVM_GET_REGS, &registers))
+		return -1;
+	registers.rip = at->rip;
+	registers.rsp = at->rsp;
+	registers.rbx = at->rbx;
+	registers.rbp = at->rbp;
 	return ioctl(cpu->fd, KVM_SET_REGS, &registers);
 }
 
@@ -54,9 +58,10 @@ int registers_long_mode(const struct vcpu *cpu)
 	static const struct kvm_segment data = {
 		.limit = 0xffffffff, .selector = 0x10, .type = TYPE_DATA, .present = 1, .db = 1, .s = 1, .g = 1,
 	};
+	const struct kvm_regs general = { .rflags = RFLAGS_FIXED };
 	struct kvm_sregs special;
 
-	if (ioctl(cpu->fd, KVM_GET_SREGS, &special))
+	if (ioctl(cpu->fd, KVM_SET_REGS, &general) || ioctl(cpu->fd, KVM_GET_SREGS, &special))
 		return -1;
 	special.cr0 = LONG_MODE_CR0;
 	special.cr3 = LAYOUT_PML4;

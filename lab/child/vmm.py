@@ -29,7 +29,7 @@ from lab.child.protocol import (
     encode_access,
     split_batches,
 )
-from lab.model.errors import LabError
+from lab.model.errors import LabError, NotObservable
 from lab.root.root import Root
 from lab.root.session import Session
 
@@ -38,6 +38,7 @@ DEFAULT_RAM_PAGES = 256
 BATCH = 1000
 """Accesses in one line: longer lines gain nothing."""
 IN_FLIGHT = 4
+_REFERENCE = "kvm-vmm"
 _BUDGET = 5.0
 _MARGIN = 10.0
 DestroyOrder = Literal["tidy", "vps", "partition"]
@@ -379,6 +380,7 @@ class Vmm:
         budget = (each or self._budget) + _MARGIN
         tags: list[str] = []
         failed: VmmError | None = None
+        unable: NotObservable | None = None
         for done in range(len(lines)):
             while failed is None and len(tags) < min(len(lines), done + IN_FLIGHT):
                 tag = str(next(self._tags))
@@ -391,11 +393,16 @@ class Vmm:
                 words = decode_reply(line, tags[done])
             except VmmError as e:
                 # Replies under way are read first, so that the next request finds its own.
+                if e.errno_name == "EOPNOTSUPP" and self._root.vmm.endswith(_REFERENCE):
+                    # Not the kernel's refusal but the program's own: KVM has no counterpart.
+                    unable = unable or NotObservable(f"{e.op} with {_REFERENCE}: {e.text}")
                 failed = failed or e
                 continue
             except ValueError as e:
                 raise LabError(str(e), where="mshv-vmm", hint="the VMM lost step: start it anew") from e
             if failed is None:
                 yield words
+        if unable is not None:
+            raise unable
         if failed is not None:
             raise failed

@@ -76,6 +76,8 @@ class LedgerProbe:
     def __init__(self, lab: BaseLab) -> None:
         self._lab = lab
         self.seen = lab.witness.sees_ledger
+        self.complete = lab.witness.sees_slat
+        """Whether it is the hypervisor's own: with dispatches, intercepts and events, and every call."""
         self.start = lab.witness.position()
 
     def mark(self) -> int:

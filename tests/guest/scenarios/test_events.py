@@ -104,9 +104,12 @@ def test_many_rings_from_two_vps_signal_and_none_reaches_the_vmm(child, ledger, 
     results = child.parallel(jobs)
     assert all(r.ok for job in results for r in job)
     counts = [child.read_event(event, ANSWER) for event in events]
-    rung = len(doorbells(ledger, position))
-    evidence.add(f"{rung} rings, {counts} signals")
-    assert rung == 2 * rings
+    if ledger.complete:
+        rung = len(doorbells(ledger, position))
+        evidence.add(f"{rung} rings, {counts} signals")
+        assert rung == 2 * rings
+    else:
+        evidence.unseen("rings of a doorbell")
     assert all(counts), "a doorbell rang and its event was never signalled"
 
 

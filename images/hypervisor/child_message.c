@@ -181,6 +181,7 @@ bool child_message(struct lp *lp, struct vp *vp)
 	case EXIT_EXCEPTION ... EXIT_EXCEPTION + EXC_LAST - 1: exception(vp, r.word); break;
 	case EXIT_VMMCALL: hypercall_message(vp, r.word); break;
 	case EXIT_HLT: begin(vp, MSG_HALT, sizeof(struct wire_intercept), INTERCEPT_EXECUTE, 0); break;
+	case EXIT_INVALID: begin(vp, MSG_INVALID_VP_REGISTER_VALUE, sizeof(struct wire_intercept), INTERCEPT_EXECUTE, 0); break;
 	default: unrecoverable(vp, r.word);
 	}
 	if (ledger_on(KIND_INTERCEPT)) {

@@ -243,6 +243,8 @@ extern struct host_block host_block;
 
 /* svm.c, world.c, tripwire.c, root.c */
 void svm_enable(struct lp *);
+void vmcb_check_init(void);		/* svm_check.c */
+bool vmcb_valid(const struct vmcb *);
 void vmcb_init(struct vmcb *, u64 ncr3, u32 asid);
 void inject_exception(struct vmcb *, u32 vector, bool has_error, u32 error);
 void world_to_child(struct lp *, struct vp *);

@@ -139,7 +139,9 @@ void hypercall(struct lp *lp)
 	v->rip += LEN_VMMCALL;
 	if (op) {
 		st = ctl & CTL_RESERVED ? ST_INVALID_INPUT : check_frame(&c, op, lp->g.rdx, lp->g.r8);
-		if (!st)
+		if (st)
+			c.done = 0;	/* the start of a refused frame means nothing */
+		else
 			st = run(&c, op);
 	} else {
 		kprintf("lp %u: unknown hypercall %#x, control %#lx\n", lp->index, c.code, ctl);

@@ -66,8 +66,10 @@ void svm_enable(struct lp *lp)
 	if (verbose)
 		kprintf("lp %u: SVM rev %u, %u ASIDs, features %#x%s\n", lp->index, r[0] & 0xff, r[1], r[3],
 			r[3] & CPUID_SVM_NRIPS ? "" : " (no NRIPS)");
-	if (!root_msrpm)
+	if (!root_msrpm) {
 		maps_init();
+		vmcb_check_init();
+	}
 	cpuid(1, 0, r);
 	if (r[2] & CPUID_1_ECX_XSAVE) {
 		wrcr4(rdcr4() | CR4_OSXSAVE);

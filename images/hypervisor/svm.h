@@ -76,6 +76,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define EXIT_SKINIT 0x86
 #define EXIT_XSETBV 0x8d
 #define EXIT_NPF 0x400
+#define EXIT_INVALID 0xffffffffu		/* as TCG has it: 32 bits of -1 */
 
 #define MISC1_INTR BIT(0)
 #define MISC1_NMI BIT(1)

@@ -65,6 +65,11 @@ static enum run_end run(struct lp *lp, struct vp *vp, u64 *in_guest)
 			lapic_inject(vp);
 			child_timers_arm(lp, vp);
 		}
+		if (!vmcb_valid(v)) {
+			v->exitcode = EXIT_INVALID;
+			v->eventinj = 0;
+			return RUN_MESSAGE;
+		}
 		v->tlb_ctl = TLB_FLUSH_ALL;	/* QEMU flushes anyway; keeps second-level changes visible */
 		stats_enter(lp);
 		vmrun_guest(v, &vp->g);

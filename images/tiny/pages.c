@@ -21,6 +21,28 @@ u64 page_take(void)
 	FAIL("no page left of %lu", PAGES);
 }
 
+/* The area of the children's pages can be deposited as well, by a bad list. */
+#define OTHERS ((LARGE_END - LARGE_START) / PAGE)
+#define OTHERS_FIRST (LARGE_START / PAGE)
+static u64 other_owner[OTHERS];
+
+void page_deposited_elsewhere(u64 pfn, u64 partition)
+{
+	if (pfn < OTHERS_FIRST || pfn >= OTHERS_FIRST + OTHERS)
+		FAIL("page %#lx was deposited, and is none of ours", pfn);
+	other_owner[pfn - OTHERS_FIRST] = partition;
+}
+
+void pages_lost(u64 partition)
+{
+	for (u64 i = 0; i < PAGES; i++)
+		if (state[i] == PAGE_DEPOSITED && owner[i] == partition)
+			state[i] = PAGE_FREE;
+	for (u64 i = 0; i < OTHERS; i++)
+		if (other_owner[i] == partition)
+			other_owner[i] = 0;
+}
+
 static u64 index_of(u64 pfn)
 {
 	if (pfn < FIRST || pfn >= FIRST + PAGES)
@@ -29,6 +51,14 @@ static u64 index_of(u64 pfn)
 }
 
 void page_give(u64 pfn) { state[index_of(pfn)] = PAGE_FREE; }
+
+void page_untake(u64 pfn)
+{
+	u64 i = index_of(pfn);
+
+	if (state[i] == PAGE_TAKEN)
+		state[i] = PAGE_FREE;
+}
 
 void page_deposited(u64 pfn, u64 partition)
 {
@@ -40,8 +70,13 @@ void page_deposited(u64 pfn, u64 partition)
 
 void page_withdrawn(u64 pfn, u64 partition)
 {
-	u64 i = index_of(pfn);
+	u64 i, n = pfn - OTHERS_FIRST;
 
+	if (n < OTHERS && other_owner[n] == partition) {
+		other_owner[n] = 0;
+		return;
+	}
+	i = index_of(pfn);
 	if (state[i] != PAGE_DEPOSITED)
 		FAIL("page %#lx came out of partition %lu but was not deposited", pfn, partition);
 	if (owner[i] != partition)
@@ -55,6 +90,24 @@ u64 pages_deposited(u64 partition)
 
 	for (u64 i = 0; i < PAGES; i++)
 		n += state[i] == PAGE_DEPOSITED && owner[i] == partition;
+	for (u64 i = 0; i < OTHERS; i++)
+		n += other_owner[i] == partition;
+	return n;
+}
+
+bool page_is_deposited(u64 pfn)
+{
+	if (pfn - FIRST < PAGES)
+		return state[pfn - FIRST] == PAGE_DEPOSITED;
+	return pfn - OTHERS_FIRST < OTHERS && other_owner[pfn - OTHERS_FIRST];
+}
+
+u64 pages_free(void)
+{
+	u64 n = 0;
+
+	for (u64 i = 0; i < PAGES; i++)
+		n += state[i] == PAGE_FREE;
 	return n;
 }
 

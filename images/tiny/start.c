@@ -159,8 +159,7 @@ void tiny_main(const u8 *boot_params)
 		start_lp(i);
 	if (argument("fuzz"))
 		fuzz();
-	else
-		run_cases();
+	run_cases();
 	for (;;)
 		asm volatile("cli; hlt");
 }

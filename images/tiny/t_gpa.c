@@ -112,7 +112,7 @@ CASE("one", own_memory, "the hypervisor's memory cannot be mapped; what came bef
 	read_fails(&c, LARGE_GFN * PAGE, MSG_UNMAPPED_GPA);
 }
 
-CASE("one", access, "a page is used as it was mapped: read-only, without access, not for code")
+CASE("one", access, "a page is used as it was mapped, read-only or without access")
 {
 	struct child c = new_child(0, child_write);
 	struct wire_memory_message *m = (void *)c.message->payload;

@@ -129,7 +129,7 @@ static u16 system_property(u32 id, u64 *value)
 	return st;
 }
 
-CASE("one", system, "system properties: the scheduler's type, and unknown ones refused")
+CASE("one", system, "the scheduler's type is told, and unknown system properties are refused")
 {
 	u64 v;
 

@@ -65,6 +65,7 @@ void context_restore(struct context *, int) __attribute__((noreturn));
 #define VECTOR_IGNORE 0xf3		/* Linux's callback vector; also what the stand-in kicks an LP with */
 #define VECTOR_TEST 0x51
 void traps_init(void);
+void pic_timer(u16 ticks);
 int caught(void (*)(void *), void *);	/* the vector of the exception that ended it, or NO_FAULT */
 u64 fault_error(void);			/* error code of the last one caught on this LP */
 int msr_read(u32 msr, u64 *value);
@@ -107,9 +108,14 @@ struct result call_header(u16 code, u16 header_words);
 /* ---- pages.c: RAM to give away ---- */
 u64 page_take(void);			/* a zeroed page's number */
 void page_give(u64 pfn);
+void page_untake(u64 pfn);		/* free, unless it was deposited meanwhile */
 void page_deposited(u64 pfn, u64 partition);
 void page_withdrawn(u64 pfn, u64 partition);
 u64 pages_deposited(u64 partition);
+void page_deposited_elsewhere(u64 pfn, u64 partition);	/* not one of ours to take, but harmless */
+void pages_lost(u64 partition);		/* it was deleted: what it had is the root's again */
+bool page_is_deposited(u64 pfn);
+u64 pages_free(void);
 void pages_reset(void);
 static inline void *page_at(u64 pfn) { return (void *)(pfn * PAGE); }
 

@@ -9,6 +9,15 @@
 #define TSS_AVAILABLE 0x89ul
 #define PIC_MASTER_MASK 0x21
 #define PIC_SLAVE_MASK 0xa1
+#define PIC_MASTER 0x20
+#define PIC_ICW1 0x11			/* edge, cascade, ICW4 follows */
+#define PIC_ICW4 1
+#define PIC_EOI 0x20
+#define PIC_TIMER_ONLY 0xfe
+#define PIT_CHANNEL0 0x40
+#define PIT_COMMAND 0x43
+#define PIT_RATE 0x34
+#define VECTOR_PIC 0x40
 #define APIC_EOI_REGISTER ((volatile u32 *)0xfee000b0ul)
 
 struct gate { u16 low, selector, attributes, mid; u32 high, reserved; } PACKED;
@@ -44,13 +53,29 @@ void traps_init(void)
 	asm volatile("lgdt %0; lidt %1; ltr %2" :: "m"(g), "m"(i), "r"(selector) : "memory");
 }
 
+/* An interrupt every so many ticks of 1.19 MHz, through the PIC; 0 for none. */
+void pic_timer(u16 ticks)
+{
+	outb(PIC_MASTER, PIC_ICW1);
+	outb(PIC_MASTER_MASK, VECTOR_PIC);
+	outb(PIC_MASTER_MASK, 1 << 2);
+	outb(PIC_MASTER_MASK, PIC_ICW4);
+	outb(PIC_MASTER_MASK, ticks ? PIC_TIMER_ONLY : 0xff);
+	outb(PIT_COMMAND, PIT_RATE);
+	outb(PIT_CHANNEL0, ticks);
+	outb(PIT_CHANNEL0, ticks >> 8);
+}
+
 void on_trap(struct frame *f)
 {
 	u32 lp = this_lp();
 
 	if (f->vector >= EXCEPTIONS) {
 		interrupts[lp][f->vector]++;
-		*APIC_EOI_REGISTER = 0;
+		if (f->vector == VECTOR_PIC)
+			outb(PIC_MASTER, PIC_EOI);
+		else
+			*APIC_EOI_REGISTER = 0;
 		return;
 	}
 	last_error[lp] = f->error;

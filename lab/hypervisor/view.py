@@ -95,6 +95,15 @@ class HypervisorView:
         first = self._block + BLOCK["exits"]
         return sum(self._memory.u64(first + 8 * i) for i in range(layout.LPS))
 
+    def private_range(self) -> tuple[int, int]:
+        """First byte of the stand-in's memory that no guest may reach, and the byte behind the last."""
+        self._require_ready()
+        return self._u64("shared_end"), self._u64("end")
+
+    def root_memory(self, spa: int, length: int) -> bytes:
+        """What the root has at a system physical address (its guest physical address is the same)."""
+        return self._memory.read(spa, length)
+
     # ---- snapshots ----
     def park(self, budget: float = 10.0) -> None:
         """Keep every LP in the stand-in, so that a snapshot can be taken; :meth:`unpark` lets them go.

@@ -58,6 +58,7 @@ class TinyRun:
     died: str = ""
     ledger: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    tsc_hz: int = 0
     problems: list[str] = field(default_factory=list)
     """What the host found wrong with the stand-in after the guest had ended."""
 
@@ -86,7 +87,9 @@ GROUPS = {
     "core": Group(cpus=2, hypervisor_args=("scheduler=core",)),
     "l1vh": Group(hypervisor_args=("parent=l1vh",)),
 }
-"""Every group that images/tiny names."""
+"""Every group of cases that images/tiny names, but for FUZZ."""
+FUZZ = "fuzz"
+"""The group of the fuzzer, which has arguments of its own: lab/validate/fuzz.py."""
 
 
 Inspect = Callable[[HypervisorView, TinyRun], None]
@@ -137,6 +140,8 @@ def run_group(
 
 def nothing_left(view: HypervisorView, result: TinyRun) -> None:
     """An :data:`Inspect`: every partition but the root is gone, and no page is still deposited."""
+    if result.died or result.problems:
+        return
     for info in view.partitions():
         if info.id != ROOT_PARTITION:
             result.problems.append(f"partition {info.id} is still there, {info.state}")
@@ -165,9 +170,10 @@ def _follow(
         for match in _BEGUN.finditer(result.console):
             result.failures[match["name"]] = "the guest did not come back: " + result.died.splitlines()[0]
     if view.ready():
+        result.tsc_hz = view.tsc_hz()
         if panic := view.panicked():
             result.problems.append(panic)
-        elif inspect is not None:
+        if inspect is not None:
             inspect(view, result)
         head = view.position()
         tail = view.since(max(0, head - _TAIL_RECORDS))

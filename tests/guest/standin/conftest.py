@@ -11,7 +11,7 @@ from lab import paths
 from lab.build.standin import build_standin
 from lab.build.tiny import TinyCase, TinyGuest, build_tiny, read_cases
 from lab.cache import Cache
-from lab.validate.tiny import GROUPS, TinyRun, run_group
+from lab.validate.tiny import FUZZ, GROUPS, TinyRun, run_group
 
 
 @functools.cache
@@ -30,7 +30,7 @@ def group_run(group: str) -> TinyRun:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with ``case`` runs for each case of the guest's table, one with ``group`` for each group."""
     if "case" in metafunc.fixturenames:
-        cases = read_cases(guest().symbols)
+        cases = [c for c in read_cases(guest().symbols) if c.group != FUZZ]
         metafunc.parametrize("case", cases, ids=[f"{c.group}: {c.name}" for c in cases])
     if "group" in metafunc.fixturenames:
         metafunc.parametrize("group", sorted(GROUPS))

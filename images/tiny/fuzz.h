@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The hypercall fuzzer. Everything comes from one seed, so that "seed=S calls=N" does the same again (but for the
+ * moments of the timer's interrupts). The host reads fuzz_block by its symbol: lab/validate/fuzz.py mirrors it.
+ */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include "tiny.h"
+
+#define FUZZ_MAGIC 0x315a5a5546594e49ul
+#define FUZZ_STATUSES 256
+#define FUZZ_CODES 512
+#define FUZZ_WORDS 8
+
+struct fuzz_block {
+	u64 magic, seed, planned;
+	u64 number;			/* of the call that is being made, from 1 */
+	u64 control, in, out, word[FUZZ_WORDS];
+	u64 begun, ended;		/* TSC */
+	u64 dispatched, messages, msr_reads, msr_writes, msr_faults;
+	u64 status[FUZZ_STATUSES];
+	u64 code[FUZZ_CODES];		/* calls of each code; of those that succeeded */
+	u64 good[FUZZ_CODES];
+};
+extern struct fuzz_block fuzz_block;
+
+struct fuzz_draft {
+	u16 code, reps, start, header;
+	bool fast;
+	u64 in, out, control;
+	u8 *input;			/* what "in" points at, for a slow call that is not about bad pointers */
+};
+
+/* ---- random numbers ---- */
+u64 rnd(void);
+static inline u64 below(u64 n) { return rnd() % n; }
+static inline bool one_in(u64 n) { return !below(n); }
+u64 interesting(void);
+
+/* ---- what exists, as far as we know ---- */
+#define FUZZ_PARTITIONS 16
+#define FUZZ_ALIVE 4
+struct fuzz_partition { u64 id; u32 vps; bool active; };
+extern struct fuzz_partition fuzz_pool[FUZZ_PARTITIONS];
+u64 some_id(void);
+u32 some_vp(void);
+
+/* fuzz_gen.c */
+void fuzz_generate(struct fuzz_draft *);
+void fuzz_untake(void);
+u64 child_frame(void);			/* a page that a child may have */
+bool harmless(u64 pfn);			/* the hypervisor may do with that page what it likes */
+/* fuzz_model.c */
+void fuzz_learn(const struct fuzz_draft *, struct result);
+void fuzz_set_up(void);			/* a partition with a VP in random code */
+void fuzz_reclaim(void);
+void fuzz_tear_down(void);
+/* fuzz_msr.c */
+void fuzz_msr(void);
+void sentinels_set(void);
+void sentinels_check(void);
+
+#endif

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The hypercall fuzzer of images/tiny, started and judged from outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.build.tiny import TinyGuest
+from lab.hypervisor import names
+from lab.hypervisor.elf import find_symbol
+from lab.hypervisor.view import ROOT_PARTITION, HypervisorView
+from lab.validate.tiny import FUZZ, TinyRun, TinyStart, nothing_left, run_tiny
+
+SYMBOL = "fuzz_block"
+MAGIC = 0x315A5A5546594E49
+STATUSES = 256
+CODES = 512
+_BLOCK = struct.Struct(f"<3Q Q 3Q 8Q 2Q 5Q {STATUSES}Q {CODES}Q {CODES}Q")
+"""``struct fuzz_block`` of images/tiny/fuzz.h."""
+SECONDS_PER_CALL = 0.004
+"""Patience: ten times what a busy host needs."""
+PATIENCE = 60.0
+
+
+@dataclass(slots=True)
+class FuzzRun:
+    """A run of one seed. ``number`` is the last call that was made, or tried."""
+
+    seed: int
+    calls: int
+    tiny: TinyRun
+    number: int = 0
+    control: int = 0
+    input: int = 0
+    output: int = 0
+    words: tuple[int, ...] = ()
+    seconds: float = 0.0
+    """Guest time of the calls alone."""
+    dispatched: int = 0
+    messages: int = 0
+    msr_accesses: int = 0
+    msr_faults: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    codes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Code to calls made and calls that succeeded."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it came to its end and nothing was wrong."""
+        return self.tiny.ok
+
+    @property
+    def replay(self) -> str:
+        """The command line that does the same again, up to the last call."""
+        return f"python ci/fuzz.py --seed {self.seed} --calls {self.number or self.calls}"
+
+    def last_call(self) -> str:
+        """The call that was being made when the run ended."""
+        code = self.control & 0xFFFF
+        words = " ".join(f"{w:#x}" for w in self.words)
+        return (
+            f"call {self.number}: {names.hypercall(code)} control {self.control:#x} "
+            f"input {self.input:#x} output {self.output:#x}, input words {words}"
+        )
+
+    def why(self) -> str:
+        """What went wrong, in lines."""
+        lines = [*self.tiny.failures.values(), *self.tiny.problems]
+        if not self.tiny.end and not lines:
+            lines.append("it did not end")
+        return "\n".join([*lines, self.last_call(), f"again: {self.replay}", self.tiny.evidence()])
+
+
+def run_fuzz(
+    seed: int,
+    calls: int,
+    guest: TinyGuest,
+    standin: Path,
+    symbols: Path,
+    *,
+    hypervisor_args: tuple[str, ...] = (),
+    qemu: str | None = None,
+) -> FuzzRun:
+    """Make so many calls. The result says what was wrong; only a QEMU that does not start raises."""
+    at = find_symbol(guest.symbols, SYMBOL)
+    found: list[bytes] = []
+
+    def look(view: HypervisorView, result: TinyRun) -> None:
+        found.append(view.root_memory(at, _BLOCK.size))
+        if result.end:
+            nothing_left(view, result)
+            result.problems += slat_problems(view)
+
+    start = TinyStart(
+        guest,
+        standin,
+        symbols,
+        (f"group={FUZZ}", "fuzz", f"seed={seed}", f"calls={calls}"),
+        hypervisor_args,
+        budget=PATIENCE + SECONDS_PER_CALL * calls,
+        qemu=qemu,
+    )
+    run = FuzzRun(seed, calls, run_tiny(start, look))
+    if found:
+        _fill(run, _BLOCK.unpack(found[0]), run.tiny.tsc_hz)
+    return run
+
+
+def slat_problems(view: HypervisorView) -> list[str]:
+    """Leaves of children's tables that point at the stand-in's own memory."""
+    first, end = view.private_range()
+    return [
+        f"partition {info.id}: GFN {run.gfn:#x} maps page {run.spa:#x} of the stand-in"
+        for info in view.partitions()
+        if info.id != ROOT_PARTITION
+        for run in view.slat(info.id)
+        if not run.no_access and run.spa << 12 < end and (run.spa + run.pages) << 12 > first
+    ]
+
+
+def shrink(failed: FuzzRun, again: Callable[[int], FuzzRun]) -> FuzzRun:
+    """The run that ends with the failing call, if it fails once more; else the run as it was."""
+    if not failed.number or failed.number >= failed.calls:
+        return failed
+    shorter = again(failed.number)
+    return dataclasses.replace(failed) if shorter.ok else shorter
+
+
+def _fill(run: FuzzRun, block: tuple[int, ...], tsc_hz: int) -> None:
+    magic, _seed, _planned, number, control, where_in, where_out = block[:7]
+    if magic != MAGIC:
+        return
+    run.number, run.control, run.input, run.output = number, control, where_in, where_out
+    run.words = block[7:15]
+    begun, ended, run.dispatched, run.messages, reads, writes, run.msr_faults = block[15:22]
+    run.msr_accesses = reads + writes
+    run.seconds = (ended - begun) / tsc_hz if ended > begun and tsc_hz else 0.0
+    statuses, codes = block[22 : 22 + STATUSES], block[22 + STATUSES : 22 + STATUSES + CODES]
+    good = block[22 + STATUSES + CODES :]
+    run.statuses = {status: n for status, n in enumerate(statuses) if n}
+    run.codes = {code: (n, good[code]) for code, n in enumerate(codes) if n}

@@ -90,6 +90,20 @@ static bool honoured(u32 code, u64 value)
 	return false;
 }
 
+/* Codes that the interface defines, as far as Linux and the VMMs that we know use them. */
+static bool known(u32 code)
+{
+	u64 value;
+
+	switch (code) {
+	case PROP_INTEGRATED_SCHEDULER:
+	case PROP_TIME_FREEZE:
+	case PROP_GPA_PAGE_ACCESS_TRACKING:
+	case PROP_UNIMPLEMENTED_MSR_ACTION: return true;
+	}
+	return fixed_property(code, &value);
+}
+
 u16 hc_set_property(struct hc *c)
 {
 	const struct in_set_property *in = c->in;
@@ -99,6 +113,10 @@ u16 hc_set_property(struct hc *c)
 
 	if (!pt)
 		return ST_INVALID_PARTITION_ID;
+	if (!known(code)) {
+		LEDGER_EVENT(c->lp, EV_PROPERTY_SET, FLAG_UNIMPLEMENTED, code, pt->id, value);
+		return ST_UNKNOWN_PROPERTY;
+	}
 	if (!honoured(code, value)) {
 		c->flags |= FLAG_IGNORED;
 		LEDGER_EVENT(c->lp, EV_PROPERTY_SET, FLAG_IGNORED, code, pt->id, value);

@@ -29,8 +29,29 @@ WRITE_ONLY = frozenset({0x40000070, 0x40000084})
 """EOI and EOM (TLFS 10.2.3, 11.10)."""
 ACCESSES = {0: 3, 1: 3, 5: 7, 9: 7, 0xA: 1, 0xB: 2, 0xC: 3}
 """What an intercept type can be asked for: 1 read, 2 write, 4 execute; the others are executed."""
+NOBODYS_PROPERTY = 0x000F0000
 SET_BY_VMMS = frozenset({0x10001, 0x30003, 0x50005, 0x50017})
 """Partition properties that a VMM sets; the others are only read."""
+STRANGERS = (
+    ("hypercall", 0x0ABC, "INVALID_HYPERCALL_CODE"),
+    ("hypercall", 0x0001, "INVALID_HYPERCALL_CODE"),
+    ("hypercall", 0xFFFF, "INVALID_HYPERCALL_CODE"),
+    ("msr", 0x400000FF, "#GP"),
+    ("msr", 0x4FFFFFFF, "#GP"),
+    ("cpuid", 0x4000000B, "zeros"),
+    ("cpuid", 0x40000100, "zeros"),
+    ("register", 0x00080FFF, "INVALID_PARAMETER"),
+    ("register", 0x7FFFFFFF, "INVALID_PARAMETER"),
+    ("partition_property", 0x000F7777, "UNKNOWN_PROPERTY"),
+    ("system_property", 0x7777, "UNKNOWN_PROPERTY"),
+    ("vp_state", 0x80000077, "INVALID_PARAMETER"),
+    ("vp_state_page", 7, "INVALID_PARAMETER"),
+    ("stats_object", 0x7777, "INVALID_PARAMETER"),
+    ("partition_event", 0x7777, "INVALID_PARAMETER"),
+    ("intercept", 0x77, "INVALID_PARAMETER"),
+    ("port_type", 0x77, "INVALID_PARAMETER"),
+)
+"""What is in no list, and how the interface (TLFS) refuses it."""
 STATIC = frozenset({"message", "scheduler"})
 """Kinds that nobody can ask for: the stand-in sends them or announces one. A test reads its source."""
 
@@ -128,7 +149,7 @@ def _property(script: Script, number: int) -> list[Step]:
     if number >> 16 == 9:  # large properties have a call of their own
         return [script.call(0x101, struct.pack("<QIIQ", SELF, number, 0, 0), what=f"get of {number:#x}")]
     steps = []
-    if number in SET_BY_VMMS:
+    if number in SET_BY_VMMS or number >= NOBODYS_PROPERTY:
         steps.append(script.call(0x45, struct.pack("<QIIQ", CHILD, number, 0, 1), what=f"set of {number:#x}"))
     steps.append(script.call(0x44, struct.pack("<QII", CHILD, number, 0), what=f"get of {number:#x}"))
     return steps

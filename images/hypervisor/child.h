@@ -3,6 +3,7 @@
 #ifndef CHILD_H
 #define CHILD_H
 
+#include "abi.h"
 #include "types.h"
 #include "wire.h"
 
@@ -78,20 +79,86 @@ struct cpuid_result { u32 leaf, subleaf, flags, value[4], mask[4]; };
 #define RESULTS_PER_PAGE ((PAGE - 16) / sizeof(struct cpuid_result))
 struct cpuid_page { u64 next; u32 used, pad; struct cpuid_result result[RESULTS_PER_PAGE]; };
 
+/* ---- SynIC and synthetic timers of a child's VP; its pages are ours and lie over the guest's (see child_overlay.c) ---- */
+#define CHILD_STIMERS 4
+#define CHILD_MESSAGES 15		/* that wait for a slot */
+enum synic_page { SYNIC_SIMP, SYNIC_SIEFP, SYNIC_ASSIST, SYNIC_PAGES };
+
+struct child_queue { struct message m[CHILD_MESSAGES]; u8 sint[CHILD_MESSAGES]; u32 used; };
+
+struct child_stimer {
+	u64 config, count, next;	/* next: in the partition's reference time */
+	u64 expired;			/* time of the message that waits for its slot, 0 for none */
+};
+
+struct child_synic {
+	volatile int lock;		/* a leaf */
+	u64 scontrol, sirbp, sint[SYNIC_SINTS], msr[SYNIC_PAGES];
+	u8 *page[SYNIC_PAGES];
+	struct child_queue *queue;
+	struct child_stimer timer[CHILD_STIMERS];
+};
+
+/* ---- overlays: pages of ours at a guest frame, as long as the guest wants them there ---- */
+enum { OVERLAY_HYPERCALL, OVERLAY_TSC, OVERLAY_VP };	/* then SYNIC_PAGES for each VP */
+#define OVERLAYS(vps) (OVERLAY_VP + (vps) * SYNIC_PAGES)
+
+struct guest_overlay {
+	bool used, laid;
+	u64 gfn;
+	u8 *page;
+	u64 below;			/* the leaf of what the VMM mapped there, while we are laid over it */
+};
+
+#define CHILD_CRASH_WORDS 6		/* P0 to P4, control */
+
+struct child_hv {			/* of a partition */
+	u64 guest_os_id, hypercall, tsc, crash[CHILD_CRASH_WORDS];
+	u8 *hypercall_page, *tsc_page;
+	u64 ref_start, frozen;		/* our reference time when the partition's was 0; when it was stopped, or 0 */
+};
+
 /* child_features.c */
 bool child_feature(const struct partition *, u64 bit);
 u64 child_property(const struct partition *, u32 code);
 void child_hypervisor_leaf(const struct partition *, u32 leaf, u32 r[4]);
 
-/* child_timer.c */
+/* child_timer.c, child_stimer.c */
 void child_timers_poll(struct vp *);
 void child_timers_arm(struct lp *, struct vp *);
 bool child_timers_need_polling(const struct lp *, struct vp *);
 void child_set_tsc(struct vp *, u64 value);
+u64 child_ref_time(const struct partition *);
+void child_freeze(struct partition *, bool freeze);
+void child_stimers_poll(struct vp *);
+u64 child_stimers_next(const struct vp *);
+void child_stimers_retry(struct vp *);
+u64 child_stimer_read(struct vp *, u32 n);
+bool child_stimer_write(struct vp *, u32 n, u64 value);
+void child_stimer_set(struct vp *, u32 n, u64 value);
 
-/* child_synic.c, child_overlay.c */
+/* child_synic.c, child_overlay.c, child_synthetic.c, child_hypercall.c */
+u32 child_vp_pages(const struct partition *);
+void child_vp_init(struct vp *);
+void child_vp_free(struct vp *);
+void child_partition_free(struct partition *);
 bool child_auto_eoi(const struct vp *, u32 vector);
+u16 child_post(struct vp *, u32 sint, const struct message *);
+bool child_slot_post(struct vp *, u32 sint, const struct message *);
+u16 child_signal(struct vp *, u32 sint, u32 flag, bool *newly);
+void child_eom(struct vp *);
+bool child_sint_write(struct vp *, u32 sint, u64 value);
+void child_synic_scan(struct vp *);
+bool child_overlay(struct partition *, u32 slot, u64 gfn, u8 *page);
+void child_overlay_off(struct partition *, u32 slot);
 bool child_overlay_at(const struct partition *, u64 gfn);
+void child_overlays_lift(struct partition *, u64 gfn, u64 pages);
+void child_overlays_lay(struct partition *, u64 gfn, u64 pages);
+void child_tsc_page(struct partition *);
+bool child_synthetic_get(struct vp *, u32 reg, u64 *value);
+bool child_synthetic_set(struct lp *, struct vp *, u32 reg, u64 value, bool *known);
+void child_leave(struct vp *);
+void child_enter(struct lp *, struct vp *);
 
 /* child_cpuid.c, child_msr.c, child_intercept.c, child_translate.c */
 void child_cpuid(struct vp *, u32 r[4]);

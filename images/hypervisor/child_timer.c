@@ -2,9 +2,13 @@
 /* A child VP's clocks: its TSC, and the next moment at which one of its timers must interrupt it. */
 #include "hv.h"
 
+#define TSC_SLACK 1000000ul		/* VPs whose TSCs the VMM set to one value a moment apart */
+
 static u64 next_deadline(const struct vp *vp)
 {
-	return lapic_timer_next(vp);
+	u64 apic = vp_has_lapic(vp) ? lapic_timer_next(vp) : NEVER, synthetic = child_stimers_next(vp);
+
+	return apic < synthetic ? apic : synthetic;
 }
 
 /* Raise what has expired. */
@@ -12,6 +16,7 @@ void child_timers_poll(struct vp *vp)
 {
 	if (vp_has_lapic(vp))
 		lapic_timer_poll(vp);
+	child_stimers_poll(vp);
 }
 
 static void expired(struct lp *lp, struct timer *t)
@@ -45,4 +50,56 @@ bool child_timers_need_polling(const struct lp *lp, struct vp *vp)
 	return next_deadline(vp) != NEVER && !timer_live(lp);
 }
 
-void child_set_tsc(struct vp *vp, u64 value) { vp->vmcb->tsc_offset = value - rdtsc(); }
+/* The partition's reference time; it stands still while the VMM has frozen it. */
+u64 child_ref_time(const struct partition *pt)
+{
+	return (pt->hv.frozen ? pt->hv.frozen : ref_time()) - pt->hv.ref_start;
+}
+
+void child_freeze(struct partition *pt, bool freeze)
+{
+	if (freeze && !pt->hv.frozen)
+		pt->hv.frozen = ref_time();
+	if (freeze || !pt->hv.frozen)
+		return;
+	pt->hv.ref_start += ref_time() - pt->hv.frozen;
+	pt->hv.frozen = 0;
+	child_tsc_page(pt);
+}
+
+/*
+ * The reference TSC page: it serves all VPs, so it is valid only while their TSCs agree. Sequence 0 sends the guest to
+ * the reference counter instead.
+ */
+void child_tsc_page(struct partition *pt)
+{
+	struct wire_tsc_page *p = (void *)pt->hv.tsc_page;
+	const struct vp *first = NULL;
+	bool agree = true;
+	u32 sequence;
+
+	if (!p)
+		return;
+	for (u32 i = 0; i < MAX_VPS; i++) {
+		const struct vp *vp = &pt->vp[i];
+
+		if (!vp->used)
+			continue;
+		if (!first)
+			first = vp;
+		agree &= vp->vmcb->tsc_offset - first->vmcb->tsc_offset + TSC_SLACK < 2 * TSC_SLACK;
+	}
+	sequence = p->sequence + 1;
+	p->sequence = 0;
+	if (!first || !agree || pt->hv.frozen)
+		return;
+	p->scale = ref_scale();
+	p->offset = ref_offset(first->vmcb->tsc_offset) - (s64)pt->hv.ref_start;
+	__atomic_store_n(&p->sequence, sequence ? sequence : 1, __ATOMIC_RELEASE);
+}
+
+void child_set_tsc(struct vp *vp, u64 value)
+{
+	vp->vmcb->tsc_offset = value - rdtsc();
+	child_tsc_page(vp->pt);
+}

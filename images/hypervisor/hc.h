@@ -107,6 +107,11 @@ u16 hc_cpuid_values(struct hc *);
 u16 hc_translate(struct hc *);
 void hc_decode_intercept(struct hc *);
 void hc_decode_intercept_result(struct hc *);
+/* child_direct.c */
+u16 child_timer_state(struct hc *, struct vp *);
+u16 hc_signal_direct(struct hc *);
+u16 hc_post_direct(struct hc *);
+void hc_decode_direct(struct hc *);
 /* hc_stats.c */
 u16 hc_map_stats(struct hc *);
 u16 hc_map_stats2(struct hc *);

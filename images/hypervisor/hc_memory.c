@@ -134,11 +134,13 @@ u16 hc_map_gpa(struct hc *c)
 	st = st ? st : check_map_flags(c, flags);
 	if (st)
 		return st;
+	child_overlays_lift(pt, gfn, c->reps * n);
 	for (c->done = c->start; c->done < c->reps; c->done++) {
 		st = npt_map(pt, gfn + c->done * n, READ_ONCE(in->pfn[c->done]), access, n > 1);
 		if (st)
 			break;
 	}
+	child_overlays_lay(pt, gfn, c->reps * n);
 	pt_shootdown(pt);
 	return st;
 }
@@ -170,11 +172,13 @@ u16 hc_unmap_gpa(struct hc *c)
 		return ST_INVALID_PARAMETER;
 	if (flags & UNMAP_KEEP_PRECOMMITTED)
 		c->flags |= FLAG_IGNORED;
+	child_overlays_lift(pt, gfn, c->reps * n);
 	for (c->done = c->start; c->done < c->reps; c->done++) {
 		st = npt_unmap(pt, gfn + c->done * n, n > 1);
 		if (st)
 			break;
 	}
+	child_overlays_lay(pt, gfn, c->reps * n);
 	pt_shootdown(pt);
 	return st;
 }

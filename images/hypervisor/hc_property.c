@@ -78,14 +78,14 @@ u16 hc_get_property(struct hc *c)
 	return ST_OK;
 }
 
-/* Do we behave as this property asks? A/D bits are always tracked, unknown MSRs of a child never fault. */
+/* Do we behave as this property asks? A/D bits are always tracked, time freeze stops a child's clock. */
 static bool honoured(u32 code, u64 value)
 {
 	switch (code) {
 	case PROP_GPA_PAGE_ACCESS_TRACKING:
-	case PROP_UNIMPLEMENTED_MSR_ACTION: return true;
-	case PROP_SYNTHETIC_PROC_FEATURES:
-	case PROP_TIME_FREEZE: return !value;
+	case PROP_UNIMPLEMENTED_MSR_ACTION:
+	case PROP_TIME_FREEZE: return true;
+	case PROP_SYNTHETIC_PROC_FEATURES: return !(value & ~SYNTH_KNOWN);
 	}
 	return false;
 }
@@ -129,6 +129,8 @@ u16 hc_set_property(struct hc *c)
 		p = &pt->property[pt->nproperties++][1];
 	}
 	*p = value;
+	if (code == PROP_TIME_FREEZE)
+		child_freeze(pt, value);
 	return ST_OK;
 }
 

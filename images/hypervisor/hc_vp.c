@@ -153,10 +153,10 @@ u16 hc_vp_state(struct hc *c)
 
 	if (st)
 		return st;
+	if (type == VP_STATE_TIMERS)
+		return child_timer_state(c, vp);
 	st = vp_state(vp, type, in->pfn, c->varhead, c->code == HC_SET_VP_STATE);
-	if (type == VP_STATE_SIM || type == VP_STATE_SIEF || type == VP_STATE_TIMERS)
-		c->flags |= FLAG_IGNORED;	/* children have no SynIC */
-	else if (st && type != VP_STATE_LAPIC && type != VP_STATE_XSAVE)
+	if (st && type != VP_STATE_LAPIC && type != VP_STATE_XSAVE)
 		LEDGER_EVENT(c->lp, EV_STATE_TYPE, FLAG_UNIMPLEMENTED, type, vp->pt->id, vp->index);
 	return st;
 }

@@ -62,6 +62,8 @@ struct vp {
 	u64 nmi_iret_rip;		/* of the IRET that ends the NMI handler, while nmi_iret */
 	struct timer wake;		/* the next deadline of what the VP has armed */
 	struct cpuid_page *results;
+	struct child_synic synic;
+	bool idle;			/* halted by GUEST_IDLE: any interrupt ends it, masked or not */
 	u32 extint, offered;		/* OFFER_* | vector */
 	u64 stored[MAX_STORED][2];	/* MSRs and registers that are only kept */
 	u32 nstored;
@@ -84,6 +86,9 @@ struct partition {
 	struct vp vp[MAX_VPS];
 	struct intercept intercept[MAX_INTERCEPTS];
 	u32 nintercepts;
+	struct child_hv hv;
+	struct guest_overlay overlay[OVERLAYS(MAX_VPS)];
+	u32 noverlays;
 	u32 last_lowest;		/* VP that last got an interrupt of lowest priority */
 	u64 property[MAX_PROPERTIES][2];
 	u32 nproperties;
@@ -210,6 +215,7 @@ void root_nmi(struct lp *);
 void root_shootdown(void);
 u16 npt_map(struct partition *, u64 gfn, u64 pfn, u32 access, bool large);
 u16 npt_unmap(struct partition *, u64 gfn, bool large);
+bool npt_overlay(struct partition *, u64 gfn, u64 leaf, u64 *was);
 bool npt_lookup(struct partition *, u64 gfn, u64 *pfn, u32 *access);
 u16 npt_access_state(struct partition *, u64 gfn, u32 set, u32 clear, u8 *was);
 void npt_free(struct partition *);
@@ -294,6 +300,8 @@ void time_init(void);
 u64 ref_time(void);
 u64 ref_to_tsc(u64 ref);
 u64 ref_units(u64 ticks);
+u64 ref_scale(void);
+s64 ref_offset(u64 ahead);
 void *tsc_page(void);
 bool probe_expected(enum event_code, u64 number);
 extern u64 tsc_hz;

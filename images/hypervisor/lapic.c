@@ -90,8 +90,12 @@ int lapic_pending(struct vp *vp)
 /* Is there something that ends a HLT? */
 bool lapic_wakes(struct vp *vp)
 {
-	return (vp->nmi_pending && !vp->nmi_masked) ||
-	       (vp->vmcb->rflags & RFLAGS_IF && (lapic_pending(vp) >= 0 || vp->extint));
+	bool wakes = (vp->nmi_pending && !vp->nmi_masked) ||
+		     ((vp->vmcb->rflags & RFLAGS_IF || vp->idle) && (lapic_pending(vp) >= 0 || vp->extint));
+
+	if (wakes)
+		vp->idle = false;
+	return wakes;
 }
 
 /* ---- before and after VMRUN ---- */

@@ -132,6 +132,21 @@ u16 npt_unmap(struct partition *pt, u64 gfn, bool large)
 	return st;
 }
 
+/*
+ * Put a leaf as it is over whatever a frame has; what was there comes back in *was, and keeps its use of the page behind
+ * it. Putting that back ends the overlay. False: no memory for the tables.
+ */
+bool npt_overlay(struct partition *pt, u64 gfn, u64 leaf, u64 *was)
+{
+	u64 *e;
+
+	if (gfn > GFN_LAST || reach(pt, gfn, LEAF_4K, true, &e) != ST_OK)
+		return false;
+	*was = *e;
+	__atomic_store_n(e, leaf, __ATOMIC_RELEASE);
+	return true;
+}
+
 bool npt_lookup(struct partition *pt, u64 gfn, u64 *pfn, u32 *access)
 {
 	int at;

@@ -63,6 +63,7 @@ u16 pt_create(u64 flags, u64 *id)
 			pt->id = *id = next_id++;
 			pt->flags = flags;
 			pt->asid = ASID_ROOT + i;
+			pt->hv.ref_start = ref_time();
 			return ST_OK;
 		}
 	return ST_NO_RESOURCES;
@@ -94,6 +95,7 @@ u16 pt_finalize(struct partition *pt)
 	for (u32 i = 0; i < MAX_VPS; i++)
 		if (pt->vp[i].used)
 			vp_delete(pt, i);
+	child_partition_free(pt);
 	npt_free(pt);
 	pt->state = PT_FINALIZED;
 	return ST_OK;

@@ -46,6 +46,10 @@ static u64 calibrate(void)
 u64 ref_units(u64 ticks) { return (unsigned __int128)ticks * scale >> 64; }
 u64 ref_time(void) { return ref_units(rdtsc() - tsc0); }
 
+/* What a reference TSC page must say so that a TSC that is ahead by so much gives our reference time. */
+u64 ref_scale(void) { return scale; }
+s64 ref_offset(u64 ahead) { return -(s64)((__int128)(s64)(tsc0 + ahead) * (__int128)scale >> 64); }
+
 /* When the reference time has reached this value; TIMER_NEVER if that is too far away. */
 u64 ref_to_tsc(u64 ref)
 {

@@ -22,7 +22,7 @@ u16 vp_create(struct partition *pt, u32 index)
 		return ST_INVALID_PARTITION_STATE;
 	if (index >= MAX_VPS || pt->vp[index].used)
 		return ST_INVALID_VP_INDEX;
-	if (pt->pool.nfree < VP_PAGES)
+	if (pt->pool.nfree < VP_PAGES + child_vp_pages(pt))
 		return ST_INSUFFICIENT_MEMORY;
 	vp = &pt->vp[index];
 	memset(vp, 0, sizeof *vp);
@@ -43,6 +43,7 @@ u16 vp_create(struct partition *pt, u32 index)
 	vp->explicit_suspend = EXPLICITLY_SUSPENDED;
 	lapic_reset(vp);
 	child_intercepts_apply(vp);
+	child_vp_init(vp);
 	vp->wait_sipi = index && vp_has_lapic(vp);
 	vp->regs_page->version = REGISTER_PAGE_VERSION;
 	return ST_OK;
@@ -58,6 +59,7 @@ u16 vp_delete(struct partition *pt, u32 index)
 		return ST_INVALID_VP_STATE;
 	timer_cancel(&vp->wake);
 	child_results_free(vp);
+	child_vp_free(vp);
 	pool_put(&pt->pool, vp->vmcb);
 	pool_put(&pt->pool, vp->fpu);
 	pool_put_visible(&pt->pool, vp->regs_page);
@@ -122,7 +124,7 @@ static void init_now(struct vp *vp)
 	vp->nmi_pending = vp->nmi_masked = vp->nmi_iret = false;
 	vp->extint = vp->offered = 0;
 	vp->pending_interruption = 0;
-	vp->halted = false;
+	vp->halted = vp->idle = false;
 	vp->wait_sipi = !(vp->apic_base & APIC_BASE_BSP);	/* the first VP starts over at its reset vector */
 }
 

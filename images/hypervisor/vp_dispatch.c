@@ -29,7 +29,7 @@ static bool awake(struct lp *lp, struct vp *vp, struct out_dispatch *out)
 	__atomic_store_n(&vp->blocked, true, __ATOMIC_SEQ_CST);
 	if (!vp->wait_sipi && lapic_wakes(vp)) {
 		vp->halted = false;
-	} else if (vp->wait_sipi || !(vp->vmcb->rflags & RFLAGS_IF) || !child_timers_need_polling(lp, vp)) {
+	} else if (vp->wait_sipi || !(vp->vmcb->rflags & RFLAGS_IF || vp->idle) || !child_timers_need_polling(lp, vp)) {
 		child_timers_arm(lp, vp);
 		*out = (struct out_dispatch){ DISPATCH_STATE_BLOCKED, DISPATCH_EVENT_NONE };
 		return false;

@@ -94,11 +94,11 @@ static bool storable(u32 name)
 bool vp_register_modelled(u32 name)
 {
 	static const u32 ranges[][2] = {
-		{ REG_EXPLICIT_SUSPEND, REG_INTERCEPT_SUSPEND }, { REG_DISPATCH_SUSPEND, REG_ACTIVITY },
+		{ REG_EXPLICIT_SUSPEND, REG_INTERCEPT_SUSPEND }, { REG_CRASH_P0, REG_CRASH_CTL }, { REG_DISPATCH_SUSPEND, REG_ACTIVITY },
 		{ REG_PENDING_INTERRUPTION, REG_DELIVERABILITY }, { REG_RAX, REG_RFLAGS }, { REG_XMM0, REG_XMM_CONTROL },
 		{ REG_CR0, REG_XFEM }, { REG_DR0, REG_DR7 }, { REG_ES, REG_TR }, { REG_IDTR, REG_GDTR },
 		{ REG_TSC, REG_SFMASK }, { REG_MTRR_FIRST, REG_TSC_AUX }, { REG_VP_RUNTIME, REG_VP_RUNTIME },
-		{ REG_HYPERCALL, REG_VP_INDEX }, { REG_VP_ASSIST_PAGE, REG_ROOT_SIGNAL_COUNT },
+		{ REG_HYPERCALL, REG_TIME_REF_COUNT }, { REG_VP_ASSIST_PAGE, REG_ROOT_SIGNAL_COUNT },
 		{ REG_REFERENCE_TSC, REG_REFERENCE_TSC }, { REG_SINT0, REG_SIRBP },
 		{ REG_STIMER0_CONFIG, REG_STIMER3_COUNT },
 	};
@@ -123,7 +123,6 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 	case REG_EFER: o[0] = v->efer & ~EFER_SVME; break;
 	case REG_CR8: o[0] = v->vintr & VINTR_TPR_MASK; break;
 	case REG_TSC: o[0] = rdtsc() + v->tsc_offset; break;
-	case REG_VP_INDEX: o[0] = vp->index; break;
 	case REG_VP_RUNTIME: o[0] = ref_units(vp->count[VS_RUN_TIME]); break;
 	case REG_APIC_BASE: o[0] = vp->apic_base; break;
 	case REG_INTERRUPT_STATE:
@@ -143,7 +142,10 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 	case REG_FPMMX0 ... REG_FPMMX7: memcpy(o, vp->fpu + XSAVE_ST0 + XMM_SIZE * (name - REG_FPMMX0), XMM_SIZE); break;
 	case REG_FP_CONTROL: memcpy(o, vp->fpu + XSAVE_FCW, 16); break;
 	case REG_XMM_CONTROL: memcpy(o, vp->fpu + XSAVE_FIP, 8); memcpy(&o[1], vp->fpu + XSAVE_MXCSR, 8); break;
+	case REG_MTRR_FIRST: o[0] = MTRR_CAP_DEFAULT; break;
 	default:
+		if (child_synthetic_get(vp, name, o))
+			break;
 		if (!storable(name))
 			return ST_INVALID_PARAMETER;
 		p = vp_stored(vp, name, false);
@@ -156,6 +158,7 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 {
 	struct vmcb *v = vp->vmcb;
 	u64 *p = word_of(vp, name);
+	bool known;
 
 	if (name == REG_EXPLICIT_SUSPEND && vp->explicit_suspend & EXPLICITLY_SUSPENDED &&
 	    !(val[0] & EXPLICITLY_SUSPENDED)) {
@@ -185,7 +188,6 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 		v->int_misc1 = vp->nmi_masked ? v->int_misc1 | MISC1_IRET : v->int_misc1 & ~(u32)MISC1_IRET;
 		break;
 	case REG_ACTIVITY: vp->halted = val[0] & ACTIVITY_HALTED; break;
-	case REG_VP_INDEX:
 	case REG_PENDING_EVENT0:
 	case REG_PENDING_EVENT1: break;
 	case REG_ES ... REG_TR:
@@ -205,7 +207,12 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 		memcpy(vp->fpu + XSAVE_MXCSR, &val[1], 4);
 		fpu_sanitise(vp);
 		break;
+	case REG_MTRR_FIRST: break;
 	default:
+		if (!child_synthetic_set(lp, vp, name, val[0], &known))
+			return ST_INVALID_REGISTER_VALUE;
+		if (known)
+			break;
 		p = storable(name) ? vp_stored(vp, name, true) : NULL;
 		if (!p)
 			return ST_INVALID_PARAMETER;

@@ -15,6 +15,16 @@ void fpu_sanitise(struct vp *vp)
 	*(u32 *)(vp->fpu + XSAVE_MXCSR) &= MXCSR_VALID;
 }
 
+/* A partition without Hyper-V has none: it reads 0 and keeps nothing. */
+static u16 synic_page(u8 *ours, void *theirs, bool set)
+{
+	if (ours)
+		memcpy(set ? (void *)ours : theirs, set ? theirs : (void *)ours, PAGE);
+	else if (!set)
+		memset(theirs, 0, PAGE);
+	return ST_OK;
+}
+
 u16 vp_state(struct vp *vp, u32 type, const u64 *pfns, u32 n, bool set)
 {
 	void *page = n && !(pfns[0] >> (64 - PAGE_SHIFT)) ? root_ptr(pfns[0] * PAGE, PAGE) : NULL;
@@ -34,13 +44,8 @@ u16 vp_state(struct vp *vp, u32 type, const u64 *pfns, u32 n, bool set)
 			((u64 *)((u8 *)page + XSAVE_HEADER))[XSAVE_XCOMP_BV] = XSTATE_COMPACTED | xcr0_max;
 		}
 		return ST_OK;
-	case VP_STATE_SIM:
-	case VP_STATE_SIEF:
-		if (!set)
-			memset(page, 0, PAGE);
-		return ST_OK;
-	case VP_STATE_TIMERS:
-		return ST_OK;
+	case VP_STATE_SIM: return synic_page(vp->synic.page[SYNIC_SIMP], page, set);
+	case VP_STATE_SIEF: return synic_page(vp->synic.page[SYNIC_SIEFP], page, set);
 	}
 	return ST_INVALID_PARAMETER;
 }

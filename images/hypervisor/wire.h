@@ -63,6 +63,10 @@ struct wire_register { u32 name, reserved1; u64 reserved2; struct wire_value val
 struct in_set_registers { u64 partition; u32 vp, vtl; struct wire_register element[]; } PACKED;
 struct in_vp_state { u64 partition; u32 vp, vtl, type, reserved; u64 xsave_flags, xsave_states, pfn[]; } PACKED;
 
+struct wire_stimer { u32 undelivered, reserved; u64 config, count, adjustment, undelivered_expiration; } PACKED;
+struct out_vp_state { struct wire_stimer timer[4]; u64 reserved[5]; } PACKED;	/* the only state that is not in pages */
+struct in_signal_direct { u64 partition; u32 vp; u8 vtl, sint; u16 flag; } PACKED;	/* TLFS */
+struct out_signal_direct { u8 newly, reserved[7]; } PACKED;
 struct in_map_state_page {
 	u64 partition;
 	u32 vp;
@@ -166,6 +170,14 @@ struct in_cpuid_values {
 #define MESSAGE_WORDS 30
 struct message { u32 type; u8 size, flags, reserved[2]; u64 sender, payload[MESSAGE_WORDS]; } PACKED;
 CHECK_SIZE(struct message, 256);
+
+struct in_post_direct {			/* TLFS */
+	u64 partition;
+	u32 vp;
+	u8 vtl, pad1[3], sint, pad2[3];
+	struct message message;
+	u32 pad3;
+} PACKED;
 
 struct wire_intercept {
 	u32 vp;

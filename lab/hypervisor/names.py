@@ -156,6 +156,7 @@ class Event(IntEnum):
     INTERCEPT_TYPE = 14
     DOORBELL = 15
     CHILD_MSR = 32
+    CHILD_CRASH = 33
 
 
 MAP_FLAGS = {
@@ -204,6 +205,8 @@ HYPERCALL_WORDS: dict[int, tuple[str, ...]] = {
     0x0095: ("partition", "port", "from", "type", "sint", "vp"),
     0x0096: ("partition", "connection", "to", "port", "type", "gpa", "value", "flags"),
     0x0091: ("partition", "vp", "type", "leaf_msr", "subleaf_access"),
+    0x00C0: ("partition", "vp", "sint", "flag"),
+    0x00C1: ("partition", "vp", "sint", "type"),
     0x00C2: ("partition", "vp", "flags", "state", "event"),
     0x00C9: ("partition", "gfn", "flags"),
     0x00D7: ("partition", "access", "flags", "spa", "spa_last"),
@@ -230,6 +233,7 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.STATE_TYPE: ("type", "partition", "vp"),
     Event.INTERCEPT_TYPE: ("type", "access", "parameter"),
     Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
+    Event.CHILD_CRASH: ("control", "partition", "p0", "p1", "p2", "p3", "p4"),
     Event.CHILD_MSR: ("msr", "partition", "vp", "write", "value", "ignored"),
 }
 """What the words of an event record are."""

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "hc.h"
+#include "port.h"
 
 unsigned long lapic_harness_tsc;
 int lapic_harness_messages;
@@ -29,4 +30,20 @@ void vmcb_init(struct vmcb *v, u64 ncr3, u32 asid) { v->ncr3 = ncr3, v->asid = a
 void timer_arm(struct lp *lp, struct timer *t, u64 at) { t->lp = lp, t->at = at; }
 void timer_cancel(struct timer *t) { t->lp = NULL; }
 bool timer_live(const struct lp *lp) { (void)lp; return true; }
+/* 1 GHz, so that 100 TSC ticks are one unit of the reference time */
 u64 ref_time(void) { return lapic_harness_tsc / 100; }
+u64 ref_units(u64 ticks) { return ticks / 100; }
+u64 ref_scale(void) { return ~0ul / 100 + 1; }
+s64 ref_offset(u64 ahead) { return -(s64)(ahead / 100); }
+u64 ref_to_tsc(u64 ref) { return ref * 100; }
+u16 port_post(struct lp *lp, u64 p, u32 id, const struct message *m)
+{
+	(void)lp, (void)p, (void)m;
+	return id == 7 ? ST_OK : ST_INVALID_CONNECTION_ID;
+}
+u16 port_signal(struct lp *lp, u64 p, u32 id, u32 flag)
+{
+	(void)lp, (void)p, (void)flag;
+	return id == 7 ? ST_OK : ST_INVALID_CONNECTION_ID;
+}
+const struct op hypercall_table[HC_TABLE] = { [HC_CREATE_PARTITION] = { hc_cpuid_values } };

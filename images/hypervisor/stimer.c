@@ -9,13 +9,12 @@ static bool runs(const struct stimer *t) { return t->config & STIMER_ENABLE && t
 
 static void start(struct lp *lp, struct stimer *t)
 {
-	if (t->config & STIMER_DIRECT) {
-		t->timer.vector = t->config >> STIMER_VECTOR_SHIFT & VECTOR_MASK;
-		if (!lp->hardware.owned)
-			timer_own(lp);
-	} else {
-		t->timer.vector = 0;
-	}
+	bool direct = t->config & STIMER_DIRECT;
+
+	t->timer.vector = direct ? t->config >> STIMER_VECTOR_SHIFT & VECTOR_MASK : 0;
+	/* a direct timer is the root's clock, so that it does not use the APIC's */
+	if (!lp->hardware.owned && (direct || apic_read(APIC_LVT_TIMER) & LVT_MASKED))
+		timer_own(lp);
 	timer_arm(lp, &t->timer, ref_to_tsc(t->next));
 }
 

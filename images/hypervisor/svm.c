@@ -35,7 +35,7 @@ static void maps_init(void)
 {
 	/* State that the VMCB or the world switch carries needs no exit in the child. */
 	static const u32 pass[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR,
-				    MSR_SFMASK, MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT, MSR_TSC };
+				    MSR_SFMASK, MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_TSC };
 
 	root_msrpm = pages_alloc(MSRPM_PAGES);
 	child_msrpm = pages_alloc(MSRPM_PAGES);

@@ -128,7 +128,10 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 	case REG_INTERRUPT_STATE:
 		o[0] = (v->shadow & SHADOW_INTERRUPT) | (vp->nmi_masked ? INTERRUPT_STATE_NMI_MASKED : 0);
 		break;
-	case REG_ACTIVITY: o[0] = vp->halted ? ACTIVITY_HALTED : 0; break;
+	case REG_ACTIVITY:
+		o[0] = (vp->wait_sipi ? ACTIVITY_STARTUP : 0) | (vp->halted && !vp->idle ? ACTIVITY_HALTED : 0) |
+		       (vp->idle ? ACTIVITY_IDLE : 0);
+		break;
 	case REG_PENDING_EVENT0:
 	case REG_PENDING_EVENT1: break;
 	case REG_ES ... REG_TR: {
@@ -151,6 +154,18 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 		p = vp_stored(vp, name, false);
 		o[0] = p ? *p : 0;
 	}
+	return ST_OK;
+}
+
+/* What a VP waits for. One that waits no longer may have to be scheduled. */
+static u16 set_activity(struct lp *lp, struct vp *vp, u64 val)
+{
+	if (val & ~(ACTIVITY_STARTUP | ACTIVITY_HALTED | ACTIVITY_IDLE))
+		return ST_INVALID_REGISTER_VALUE;
+	vp->wait_sipi = val & ACTIVITY_STARTUP && vp_has_lapic(vp);
+	vp->idle = val & ACTIVITY_IDLE;
+	vp->halted = val & (ACTIVITY_HALTED | ACTIVITY_IDLE);
+	vp_kick(lp, vp);
 	return ST_OK;
 }
 
@@ -187,7 +202,7 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 		vp->nmi_masked = val[0] & INTERRUPT_STATE_NMI_MASKED;
 		v->int_misc1 = vp->nmi_masked ? v->int_misc1 | MISC1_IRET : v->int_misc1 & ~(u32)MISC1_IRET;
 		break;
-	case REG_ACTIVITY: vp->halted = val[0] & ACTIVITY_HALTED; break;
+	case REG_ACTIVITY: return set_activity(lp, vp, val[0]);
 	case REG_PENDING_EVENT0:
 	case REG_PENDING_EVENT1: break;
 	case REG_ES ... REG_TR:

@@ -21,7 +21,7 @@ struct vcpu {
 };
 
 /* A new partition without memory: its file, or -1 with the failure noted. */
-int backend_create(uint64_t flags, struct reply *);	/* ABI_PARTITION_* */
+int backend_create(uint64_t flags, uint64_t features, struct reply *);	/* ABI_PARTITION_*; of Hyper-V, for the child */
 /* As MSHV_SET_GUEST_MEMORY. "slot" tells the regions of a partition apart: 0 the RAM, then the others. */
 int backend_memory(int partition, uint32_t slot, const struct abi_memory *);
 /* Create the VP "index" names: fills in the rest. */

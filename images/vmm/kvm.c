@@ -32,10 +32,10 @@ bool kvm_has_memory(uint64_t gpa)
 	return false;
 }
 
-int backend_create(uint64_t flags, struct reply *reply)
+int backend_create(uint64_t flags, uint64_t features, struct reply *reply)
 {
-	if (flags & ~ABI_PARTITION_LAPIC)
-		return fail(reply, EOPNOTSUPP, "a partition with flags %#lx", flags);
+	if (flags & ~ABI_PARTITION_LAPIC || features)
+		return fail(reply, EOPNOTSUPP, "a partition with flags %#lx, Hyper-V features %#lx", flags, features);
 	if (kvm < 0)
 		kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)

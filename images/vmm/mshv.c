@@ -13,7 +13,18 @@ const struct backend backend = {
 
 _Static_assert(sizeof(struct abi_message) == ABI_MESSAGE_MAX, "a message fills what MSHV_RUN_VP returns");
 
-int backend_create(uint64_t flags, struct reply *reply)
+/* What of Hyper-V the child sees; it must be said before the partition is initialized. */
+static int set_features(int partition, uint64_t features)
+{
+	struct { uint64_t partition; uint32_t code, pad; uint64_t value; } input = {
+		.code = ABI_PROPERTY_SYNTHETIC_FEATURES, .value = features,
+	};
+	struct abi_hypercall call = { .code = ABI_CALL_SET_PROPERTY, .in_size = sizeof input, .in = (uintptr_t)&input };
+
+	return features ? ioctl(partition, ABI_HYPERCALL, &call) : 0;
+}
+
+int backend_create(uint64_t flags, uint64_t features, struct reply *reply)
 {
 	struct abi_create_partition create = { .flags = flags };
 	int device = open("/dev/mshv", O_RDWR | O_CLOEXEC);
@@ -25,10 +36,11 @@ int backend_create(uint64_t flags, struct reply *reply)
 	close(device);
 	if (partition < 0)
 		return fail(reply, error, "MSHV_CREATE_PARTITION");
-	if (ioctl(partition, ABI_INITIALIZE)) {
+	bool set = !set_features(partition, features);
+	if (!set || ioctl(partition, ABI_INITIALIZE)) {
 		error = errno;
 		close(partition);
-		return fail(reply, error, "MSHV_INITIALIZE_PARTITION");
+		return fail(reply, error, set ? "MSHV_INITIALIZE_PARTITION" : "setting the synthetic features");
 	}
 	return partition;
 }

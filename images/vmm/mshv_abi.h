@@ -87,6 +87,7 @@ struct abi_routes {
 };
 
 #define ABI_PARTITION_LAPIC	0x1ull
+#define ABI_PARTITION_X2APIC	0x2ull
 
 #define ABI_CREATE_PARTITION	_IOW(ABI_MAGIC, 0x00, struct abi_create_partition)	/* /dev/mshv */
 #define ABI_INITIALIZE		_IO(ABI_MAGIC, 0x00)					/* partition */
@@ -101,6 +102,8 @@ struct abi_routes {
 /* Hypercalls that the driver passes through. */
 #define ABI_CALL_GET_REGISTERS	0x0050
 #define ABI_CALL_SET_REGISTERS	0x0051
+#define ABI_CALL_SET_PROPERTY	0x0045
+#define ABI_PROPERTY_SYNTHETIC_FEATURES 0x00010001u
 
 struct abi_register_call {		/* input header of both; the driver fills in the partition */
 	uint64_t partition;
@@ -135,6 +138,7 @@ struct abi_register {
 	union abi_value value;
 };
 
+#define ABI_REG_ACTIVITY	0x00000004u	/* a VP with a local APIC waits for SIPI, or is halted */
 #define ABI_REG_PENDING_EVENT	0x00010002u	/* an interruption that was being delivered */
 #define ABI_REG_RAX		0x00020000u
 #define ABI_REG_RBX		0x00020003u

@@ -78,9 +78,9 @@ static int set_memory(uint64_t region, const struct abi_memory *memory)
 	return backend_memory(partition.fd, RAM_SLOT + 1 + (uint32_t)region, memory);
 }
 
-static int build(uint64_t vps, uint64_t flags, struct reply *reply)
+static int build(uint64_t vps, uint64_t flags, uint64_t features, struct reply *reply)
 {
-	int file = backend_create(flags, reply);
+	int file = backend_create(flags, features, reply);
 
 	if (file < 0)
 		return -1;
@@ -140,16 +140,25 @@ int partition_file(struct reply *reply)
 	return partition.fd ? partition.fd : fail(reply, ENOENT, "there is no partition; create one first");
 }
 
-/* create VPS RAM-PAGES [lapic] -> VPS RAM-PAGES */
+/* create VPS RAM-PAGES [lapic] [x2apic] [hyperv FEATURES] -> VPS RAM-PAGES */
 int create_verb(struct words *words, struct reply *reply)
 {
-	uint64_t vps, pages, flags = 0;
+	uint64_t vps, pages, flags = 0, features = 0;
 
 	if (word_number(words, reply, "number of VPs", &vps) || word_number(words, reply, "RAM pages", &pages))
 		return -1;
 	if (words->next && !strcmp(words->next, "lapic")) {
 		word_take(words);
 		flags |= ABI_PARTITION_LAPIC;
+	}
+	if (words->next && !strcmp(words->next, "x2apic")) {
+		word_take(words);
+		flags |= ABI_PARTITION_X2APIC;
+	}
+	if (words->next && !strcmp(words->next, "hyperv")) {
+		word_take(words);
+		if (word_number(words, reply, "synthetic features", &features))
+			return -1;
 	}
 	uint64_t need = (LAYOUT_VP_AREA + vps * LAYOUT_VP_AREA_SIZE) / ABI_PAGE;
 	if (partition.fd)
@@ -160,7 +169,7 @@ int create_verb(struct words *words, struct reply *reply)
 		return fail(reply, EINVAL, "%lu VPs need %lu to %llu RAM pages, not %lu", vps, need, MAX_RAM_PAGES,
 			    pages);
 	partition.ram_pages = pages;
-	if (build(vps, flags, reply)) {
+	if (build(vps, flags, features, reply)) {
 		if (partition.fd)
 			destroy(VPS_FIRST);
 		return -1;

@@ -70,6 +70,7 @@ int registers_point(const struct vcpu *cpu, const struct payload_registers *at)
 int registers_long_mode(const struct vcpu *cpu)
 {
 	static const uint64_t words[][2] = {
+		{ ABI_REG_ACTIVITY, 0 },	/* with a local APIC all but the first wait for SIPI */
 		{ ABI_REG_PENDING_EVENT, 0 },	/* else a triple fault would be delivered again */
 		{ ABI_REG_CR3, LAYOUT_PML4 },
 		{ ABI_REG_CR4, LONG_MODE_CR4 },

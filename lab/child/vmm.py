@@ -127,10 +127,21 @@ class Vmm:
     # ---- partition and memory
 
     def create_partition(
-        self, vps: int = 1, ram_pages: int = DEFAULT_RAM_PAGES, *, lapic: bool = False
+        self,
+        vps: int = 1,
+        ram_pages: int = DEFAULT_RAM_PAGES,
+        *,
+        lapic: bool = False,
+        x2apic: bool = False,
+        hyperv: int = 0,
     ) -> None:
-        """Create partition, RAM of ``ram_pages`` at guest address 0, and VPs (``lapic``: with APICs)."""
-        self._request("create", str(vps), str(ram_pages), *["lapic"] * lapic)
+        """Create partition, RAM of ``ram_pages`` at guest address 0, and VPs.
+
+        ``lapic``: with local APICs; ``x2apic``: that can be x2APICs; ``hyperv``: synthetic processor
+        features, which say what of Hyper-V the child sees.
+        """
+        words = ["lapic"] * lapic + ["x2apic"] * x2apic + ["hyperv", hex(hyperv)] * bool(hyperv)
+        self._request("create", str(vps), str(ram_pages), *words)
 
     def destroy(self, order: DestroyOrder = "tidy") -> None:
         """Destroy the partition. What goes first: ``tidy`` the regions, ``vps`` the VPs' files,

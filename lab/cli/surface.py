@@ -97,6 +97,7 @@ def _json(version: str, derived: Derived, surface: Surface, missing: list[Use]) 
                 "state": str(e.state),
                 "answer": e.answer,
                 "why": e.why,
+                "l1vh": e.l1vh,
                 "by": [e.by] if e.by else [],
                 "sites": sorted({u.site for u in derived.uses if surface.find(u) is e}),
             }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -34,6 +34,17 @@ class Entry:
     why: str = ""
     by: str = ""
     """Who asks for it where no call site in the kernel does: ``qemu``, or a section of the TLFS."""
+
+    l1vh: str = ""
+    """What an L1VH parent gets where that differs: ``implemented``, or the answer of a refusal."""
+
+    def for_l1vh(self) -> Entry:
+        """The entry as an L1VH parent sees it."""
+        if not self.l1vh:
+            return self
+        if self.l1vh == State.IMPLEMENTED:
+            return replace(self, state=State.IMPLEMENTED, answer="", why="")
+        return replace(self, state=State.REFUSED, answer=self.l1vh, why=self.why or "the root's alone")
 
     @property
     def numbers(self) -> range:

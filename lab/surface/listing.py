@@ -15,7 +15,7 @@ from lab.paths import images_dir
 from lab.surface.derive import Derived, Use
 from lab.surface.kinds import KINDS
 
-_KEYS = frozenset({"number", "state", "count", "answer", "why", "by"})
+_KEYS = frozenset({"number", "state", "count", "answer", "why", "by", "l1vh"})
 DYNAMIC = "dynamic"
 """The table of functions whose hypercall code is no constant of the source, and why that is fine."""
 
@@ -48,6 +48,10 @@ class Surface:
     def without(self, entry: Entry) -> Surface:
         """The list as if somebody had removed a line."""
         return Surface((e for e in self.entries if e is not entry), self.dynamic)
+
+    def for_l1vh(self) -> Surface:
+        """The list as an L1VH parent sees it."""
+        return Surface((e.for_l1vh() for e in self.entries), self.dynamic)
 
     def counts(self) -> dict[str, Counter[State]]:
         """Per kind, how many entries are in which state."""

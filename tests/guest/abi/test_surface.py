@@ -83,16 +83,29 @@ STRANGERS_AS_ENTRIES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def asked(surface: Surface, tmp_path_factory: pytest.TempPathFactory) -> list[Asked]:
-    """Every entry, asked for by a root partition on the real stand-in, with what the ledger says."""
+def answers(surface: Surface, folder: Path, arguments: str) -> list[Asked]:
+    """Every entry, asked for by a bare-metal partition on the real stand-in, with what the ledger says."""
     script = Script()
     entries = questions(Surface([*STRANGERS_AS_ENTRIES, *surface], {}), script)
     standin, qemu = build_standin(open_cache()), find_qemu()
     command = [*(qemu.command or (str(qemu.path),)), *(w for d in qemu.data_dirs for w in ("-L", str(d)))]
-    records = ask(script, tmp_path_factory.mktemp("probe"), command, standin.elf, standin.symbols)
+    records = ask(script, folder, command, standin.elf, standin.symbols, arguments)
     attach(entries, records, int(Event.MARK))
     return entries
+
+
+@pytest.fixture(scope="module")
+def asked(surface: Surface, tmp_path_factory: pytest.TempPathFactory) -> list[Asked]:
+    """By a root partition."""
+    return answers(surface, tmp_path_factory.mktemp("probe"), "cpus=1")
+
+
+def test_l1vh_parent_gets_what_the_list_says(surface: Surface, tmp_path: Path) -> None:
+    different = [e for e in surface if e.l1vh]
+    assert len(different) > 9, "a root's own calls are denied"
+    entries = answers(surface.for_l1vh(), tmp_path, "cpus=1 parent=l1vh")
+    found = list(lies([a for a in entries if a.entry not in STRANGERS_AS_ENTRIES]))
+    assert not found, "\n".join(found)
 
 
 def test_stand_in_does_what_the_list_says(asked: list[Asked], surface: Surface) -> None:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ask import SCRATCH, Op, Script, Step
+from ask import PAGE, SCRATCH, Op, Script, Step
 
 from lab.hypervisor.names import STATUSES, Event
 from lab.model.ledger import LedgerRecord, RecordFlag
@@ -83,7 +83,8 @@ class Asked:
 def questions(surface: Surface, script: Script) -> list[Asked]:
     """Put the whole list into a script; the asked entries in order."""
     script.wrmsr(GUEST_OS_ID, LINUX_ID, "guest OS id")
-    script.wrmsr(HYPERCALL_PAGE, 1, "hypercall page")
+    # Where an L1VH parent wants it; a root finds it where the stand-in put it.
+    script.wrmsr(HYPERCALL_PAGE, (SCRATCH - PAGE) | 1, "hypercall page")
     asked: list[Asked] = []
 
     def ask(kind: str, make: Callable[[Entry, int], list[Step]]) -> None:
@@ -111,7 +112,7 @@ def questions(surface: Surface, script: Script) -> list[Asked]:
     # Last: with zeros for input, but known calls may change state that others lean on.
     ask("hypercall", lambda e, n: _hypercall(script, n))
     ask("sleep_state", lambda e, n: [script.call(0x84, struct.pack("<I", n), what=e.name)])
-    script.steps[-1].ends = True
+    script.steps[-1].ends = asked[-1].entry.state is State.IMPLEMENTED
     return asked
 
 

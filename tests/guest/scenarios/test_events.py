@@ -185,3 +185,28 @@ def test_end_of_a_level_interrupt_signals_the_resample_event(child, evidence):
     signals = child.read_event(resample, ANSWER)
     evidence.observe("resampled", signals)
     assert signals == 1
+
+
+APIC_LVT_TIMER, APIC_COUNT, APIC_DIVIDE = 0xFEE00320, 0xFEE00380, 0xFEE003E0
+DIVIDE_BY_128 = 0b1010
+
+
+@scenario()
+@pytest.mark.parametrize("how", ["poll", "halt"])
+def test_timer_of_the_child_interrupts_it(lab, child, ledger, evidence, how):
+    """Halted, it is woken by the hypervisor: the root does not look again and again."""
+    listening(child, {})
+    for address, value in ((APIC_DIVIDE, DIVIDE_BY_128), (APIC_LVT_TIMER, VECTOR)):
+        assert write(child, address, 4, value) is None
+    lab.hypervisor.ledger_enable(True, dispatches=True)
+    position = ledger.mark()
+    try:
+        assert write(child, APIC_COUNT, 4, 1_000_000) is None
+        (result,) = child.access(wait(child, how, VECTOR, 1))
+    finally:
+        lab.hypervisor.ledger_enable(True)
+    dispatches = sum(r.kind is RecordKind.DISPATCH for r in ledger.since(position).records)
+    evidence.add(f"{dispatches} times dispatched")
+    assert result.ok
+    assert child.interrupts(VECTOR) == 1
+    assert how == "poll" or dispatches < 50, f"dispatched {dispatches} times while it was halted"

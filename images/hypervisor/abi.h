@@ -305,6 +305,10 @@
 /* of a partition, */
 #define STATS_PT_VIRTUAL_PROCESSORS 1
 #define STATS_PT_DEPOSITED_PAGES 5
+#define STATS_PT_GPA_PAGES 6
+#define STATS_PT_GPA_MODIFICATIONS 7
+#define STATS_PT_GPA_PAGES_4K 10
+#define STATS_PT_GPA_PAGES_2M 11
 #define STATS_PT_PARTITION_ID 26
 #define STATS_PT_ACTIVE_CHILDREN 46
 /* and of a virtual processor */

@@ -82,6 +82,7 @@ struct partition {
 	struct pool pool;
 	u64 npt;			/* root of the second-level table */
 	struct stats_page *stats[STATS_AREAS];
+	u64 leaves_4k, leaves_2m, changes;	/* of the second-level table: pages mapped, entries ever changed */
 	u32 asid;
 	struct vp vp[MAX_VPS];
 	struct intercept intercept[MAX_INTERCEPTS];

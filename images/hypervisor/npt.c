@@ -44,6 +44,10 @@ static bool split(struct partition *pt, u64 *e)
 		return false;
 	for (u64 i = 0; i < PTES; i++)
 		n[i] = (*e & ~PTE_PS) + i * step;
+	if (*e & PTE_P) {
+		pt->leaves_2m--;
+		pt->leaves_4k += PTES;
+	}
 	__atomic_store_n(e, (u64)n | TABLE, __ATOMIC_RELEASE);
 	return true;
 }
@@ -57,6 +61,7 @@ static void forget(struct partition *pt, u64 old, int level)
 		return;
 	if (level == LEAF_4K || old & PTE_PS) {
 		pages_unshare((old & PTE_ADDR) / PAGE, level == LEAF_4K ? 1 : LARGE_PAGES);
+		*(level == LEAF_4K ? &pt->leaves_4k : &pt->leaves_2m) -= 1;
 		return;
 	}
 	for (u64 i = 0; i < PTES; i++)
@@ -68,6 +73,9 @@ static void set_leaf(struct partition *pt, u64 *e, int level, u64 new)
 {
 	u64 old = *e;
 
+	if (new & PTE_P)
+		*(level == LEAF_4K ? &pt->leaves_4k : &pt->leaves_2m) += 1;
+	pt->changes += old != new;
 	__atomic_store_n(e, new, __ATOMIC_RELEASE);
 	forget(pt, old, level);
 }

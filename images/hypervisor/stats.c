@@ -124,6 +124,10 @@ void stats_show_partition(const struct partition *pt)
 
 		stats_store(s, STATS_PT_VIRTUAL_PROCESSORS, vps);
 		stats_store(s, STATS_PT_DEPOSITED_PAGES, pt->pool.ntotal);
+		stats_store(s, STATS_PT_GPA_PAGES, pt->leaves_4k + pt->leaves_2m * LARGE_PAGES);
+		stats_store(s, STATS_PT_GPA_MODIFICATIONS, pt->changes);
+		stats_store(s, STATS_PT_GPA_PAGES_4K, pt->leaves_4k);
+		stats_store(s, STATS_PT_GPA_PAGES_2M, pt->leaves_2m);
 		stats_store(s, STATS_PT_PARTITION_ID, pt->id);
 		stats_store(s, STATS_PT_ACTIVE_CHILDREN, children);
 	}

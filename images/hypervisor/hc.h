@@ -25,6 +25,7 @@ struct hc {
 #define OP_NO_PARTITION 8		/* the input does not begin with a partition */
 #define OP_HEADER 16			/* takes a variable header */
 #define OP_ROOT_ONLY 32			/* an L1VH parent may not */
+#define OP_FINALIZED 64			/* also for a partition that is finalized */
 
 struct op {
 	u16 (*run)(struct hc *);

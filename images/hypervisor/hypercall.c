@@ -83,6 +83,14 @@ static u16 run_faulted(struct hc *c, const struct op *op, const struct host_faul
 	return f->status;
 }
 
+/* TLFS: a finalized partition can be drained and deleted; every other call with its number fails. */
+static bool too_late(const struct hc *c, const struct op *op)
+{
+	const struct partition *pt = op->flags & (OP_NO_PARTITION | OP_FINALIZED) ? NULL : pt_find(c->partition);
+
+	return pt && pt->state == PT_FINALIZED;
+}
+
 static u16 run(struct hc *c, const struct op *op)
 {
 	const struct host_fault *f;
@@ -97,6 +105,8 @@ static u16 run(struct hc *c, const struct op *op)
 		c->flags |= FLAG_IGNORED;
 	if (op->flags & OP_ROOT_ONLY && l1vh)
 		return ST_ACCESS_DENIED;
+	if (too_late(c, op))
+		return ST_INVALID_PARTITION_STATE;
 	f = fault_find(c->code, c->partition, c->gfn, c->pages);
 	return f ? run_faulted(c, op, f) : op->run(c);
 }

@@ -176,7 +176,7 @@ def test_the_list_must_lie_in_one_page(root: Root) -> None:
         data = struct.pack("<Q", part).ljust(fixed, b"\0")
         assert root.call(code, data, reps=most + 1)[:2] == (4, 0)
         assert root.call(code, data, reps=0)[:2] == (3, 0)
-        assert root.call(code, data, reps=2, start=3)[:2] == (3, 3)
+        assert root.call(code, data, reps=2, start=3)[:2] == (3, 0)
     assert root.call(0x49, struct.pack("<QII", part, 0, 0), reps=513)[:2] == (4, 0)
     assert root.call(ACCESS_STATES, struct.pack("<QQQ", part, 0, 0), reps=4095)[0] == BAD_STATE
 
@@ -249,7 +249,7 @@ def test_repetitions_before_the_start_are_not_done_again(child: Child) -> None:
     assert child.unmap(8, 4, start=3)[:2] == (OK, 4)
     assert child.slat() == []
     assert child.map(8, RW, RAM, 4, start=3)[:2] == (OK, 4)
-    assert child.unmap(8, 4, start=4)[:2] == (3, 4)
+    assert child.unmap(8, 4, start=4)[:2] == (3, 0)
     assert child.slat() == [SlatRun(11, RAM + 3, 1, "rw")]
 
 
@@ -431,6 +431,19 @@ def test_calls_in_the_wrong_state(root: Root) -> None:
     for code in (INITIALIZE, FINALIZE, DELETE):
         assert root.simple(code, 1).status == BAD_STATE
     assert root.problem() == "ok"
+
+
+def test_a_finalized_partition_can_only_be_drained_and_deleted(root: Root, child: Child) -> None:
+    create_vp(root, child.id, 0)
+    root.simple(FINALIZE, child.id)
+    partition = struct.pack("<Q", child.id)
+    plain = {0x44: 16, 0x45: 24, 0x4D: 24, 0x94: 32, 0xC2: 32, MAP_STATE: 24, UNMAP_STATE: 16, 0x101: 24}
+    for code, size in {**plain, 0x50: 16, 0x51: 16}.items():
+        result = root.call(code, partition.ljust(size, b"\0"), reps=int(code not in plain))
+        assert result.status == BAD_STATE, f"{code:#x} gave {result.status:#x}"
+    assert delete_vp(root, child.id, 0).status == BAD_STATE
+    assert root.withdraw(child.id, 64)[0].status == OK
+    assert root.simple(DELETE, child.id).status == OK
 
 
 def test_a_partition_goes_only_with_an_empty_pool(root: Root, child: Child) -> None:

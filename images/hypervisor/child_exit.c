@@ -56,7 +56,7 @@ static void xsetbv(struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
 
-	if (vp->g.rcx || (u32)v->rax & ~xcr0_max || !(v->rax & XCR0_X87)) {
+	if (vp->g.rcx || !xcr0_valid((u32)v->rax | vp->g.rdx << 32, xcr0_max)) {
 		inject_exception(v, EXC_GP, true, 0);
 		return;
 	}

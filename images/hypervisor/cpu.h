@@ -124,6 +124,9 @@
 #define XSAVE_USED 0x400		/* x87, SSE, AVX: what we carry */
 #define XCR0_X87 BIT(0)
 #define XCR0_SSE BIT(1)
+#define XCR0_AVX BIT(2)
+#define XCR0_BND (BIT(3) | BIT(4))
+#define XCR0_AVX512 (BIT(5) | BIT(6) | BIT(7))
 #define FCW_DEFAULT 0x37f
 #define MXCSR_DEFAULT 0x1f80
 #define MXCSR_VALID 0xffffu
@@ -164,6 +167,16 @@ static inline void wrcr4(u64 v) { asm volatile("mov %0,%%cr4" :: "r"(v) : "memor
 static inline void xsetbv0(u64 v)
 {
 	asm volatile("xsetbv" :: "c"(0), "a"((u32)v), "d"((u32)(v >> 32)));
+}
+
+/* XSETBV faults on anything else: what the processor has, and no part without what it builds on. */
+static inline bool xcr0_valid(u64 v, u64 max)
+{
+	if (v & ~max || !(v & XCR0_X87) || (v & XCR0_AVX && !(v & XCR0_SSE)))
+		return false;
+	if ((v & XCR0_BND && ~v & XCR0_BND) || (v & XCR0_AVX512 && ~v & (XCR0_AVX512 | XCR0_AVX)))
+		return false;
+	return true;
 }
 
 static inline u64 xgetbv0(void)

@@ -182,7 +182,7 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 			vp_signal_root(lp, vp);
 		return ST_OK;
 	}
-	if (name == REG_XFEM && (val[0] & ~xcr0_max || !(val[0] & XCR0_X87)))
+	if (name == REG_XFEM && !xcr0_valid(val[0], xcr0_max))
 		return ST_INVALID_REGISTER_VALUE;
 	if (p) {
 		*p = val[0];

@@ -237,7 +237,7 @@ user_vmmcall:
 	iretq
 user_code:
 	vmmcall
-	ud2
+	hlt				/* #GP here, should the call have been made */
 
 	/* u64 try_rdmsr(u32 msr), void try_wrmsr(u32 msr, u64 value): fault where the MSR does */
 	.globl	try_rdmsr, try_wrmsr

@@ -77,6 +77,28 @@ CASE("one", triple_fault, "a triple fault is an unrecoverable exception")
 	EXPECT(run_child(&c, 0)->type, MSG_UNRECOVERABLE_EXCEPTION, "message");
 }
 
+CASE("one", invalid_state, "registers that no processor can run with are a message, not a run")
+{
+	static const struct { u32 name; u64 bad, good; } state[] = {
+		{ REG_CR0, CR0_PE | CR0_ET | 1ul << 40, CR0_PE | CR0_ET | CR0_NE }, { REG_CR4, 1ul << 30, 0 },
+		{ REG_CR3, ~0ul, 0 }, { REG_EFER, 1ul << 20, 0 }, { REG_DR7, 1ul << 40, 0x400 },
+		{ REG_CR0, CR0_PG | CR0_ET, CR0_PE | CR0_ET | CR0_NE },
+	};
+	struct child c = new_child(0, child_halt);
+
+	for (u32 i = 0; i < LENGTH(state); i++) {
+		EXPECT(set_register(c.id, 0, state[i].name, state[i].bad), ST_OK, "set a bad value");
+		EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_INVALID_VP_REGISTER_VALUE, "message");
+		EXPECT(register_of(c.id, 0, state[i].name), state[i].bad, "the register");
+		EXPECT(register_of(c.id, 0, REG_RIP), CODE_GFN * PAGE, "rip");
+		EXPECT(set_register(c.id, 0, state[i].name, state[i].good), ST_OK, "set a good value");
+	}
+	/* an event of a type that does not exist */
+	EXPECT(set_register(c.id, 0, REG_PENDING_INTERRUPTION, 1 | 1 << 1 | (u64)VECTOR << 16), ST_OK, "set an event");
+	EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_INVALID_VP_REGISTER_VALUE, "message");
+	EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_HALT, "message when all is well again");
+}
+
 CASE("one", gpa_message, "the message of a memory intercept carries the instruction")
 {
 	struct child c = new_child(0, child_read);

@@ -128,14 +128,19 @@ def run_tiny(start: TinyStart, inspect: Inspect | None = None) -> TinyRun:
 
 
 def run_group(
-    group: str, guest: TinyGuest, standin: Path, symbols: Path, *arguments: str, qemu: str | None = None
+    group: str,
+    guest: TinyGuest,
+    standin: Path,
+    symbols: Path,
+    *arguments: str,
+    qemu: str | None = None,
+    budget: float = 60.0,
 ) -> TinyRun:
     """All cases of a group, and a look at what they left behind. KeyError for an unknown group."""
     how = GROUPS[group]
     words = (f"group={group}", *arguments)
-    return run_tiny(
-        TinyStart(guest, standin, symbols, words, how.hypervisor_args, how.cpus, qemu=qemu), nothing_left
-    )
+    start = TinyStart(guest, standin, symbols, words, how.hypervisor_args, how.cpus, budget=budget, qemu=qemu)
+    return run_tiny(start, nothing_left)
 
 
 def nothing_left(view: HypervisorView, result: TinyRun) -> None:

@@ -30,6 +30,10 @@ CHILD_ADDRESS = "10.9.0.2"
 _NETMASK = "255.255.255.0"
 _MAC = "52:54:00:0c:00:02"
 _FIRST_PASSED_SLOT = 0x10
+_NO_KVM = "x-no-kvm-msi=on,x-no-kvm-msix=on,x-no-kvm-intx=on"
+"""QEMU 11.1 commits the interrupt routes of vfio-pci as if the accelerator were KVM and aborts:
+"kvm.h:181:KVM_STATE: Object ... is not an instance of type kvm-accel". Without routes it has nothing to
+commit, and QEMU itself forwards each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def build_child_argv(child: LinuxChild, init: str, passed: tuple[PassedDevice, .
     argv = [f"{library}/ld.so", "--library-path", library, f"{TOOLS}/bin/qemu", "-L", f"{TOOLS}/share"]
     argv += ["-name", "child", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     # No HPET: a child that takes it for its clock leaves to QEMU for every look at the time.
-    argv += ["-accel", "mshv", "-machine", "q35,hpet=off", "-cpu", "host,migratable=off,+invtsc"]
+    argv += ["-accel", "mshv", "-machine", "q35,hpet=off", "-cpu", "host"]
     argv += ["-smp", str(child.cpus), "-m", f"size={child.memory >> 20}M"]
     argv += ["-kernel", KERNEL, "-append", kernel_args(child, init)]
     argv += ["-chardev", f"file,id=console,path={CONSOLE}", "-serial", "chardev:console"]
@@ -88,7 +92,8 @@ def build_child_argv(child: LinuxChild, init: str, passed: tuple[PassedDevice, .
     argv += ["-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no"]
     argv += ["-device", f"virtio-net-pci,netdev=net,addr=0x3,mac={_MAC},romfile="]
     for nth, device in enumerate(passed):
-        argv += ["-device", f"vfio-pci,id={device.id},host={device.bdf},addr={child_slot(nth):#x}"]
+        options = f"vfio-pci,id={device.id},host={device.bdf},addr={child_slot(nth):#x}"
+        argv += ["-device", f"{options},{_NO_KVM}"]
     return argv
 
 

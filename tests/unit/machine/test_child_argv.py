@@ -36,8 +36,8 @@ def test_passed_devices_get_slots_of_their_own_in_the_order_given():
     passed = (PassedDevice("edu0", "0000:00:04.0"), PassedDevice("ivshmem0", "0000:00:03.0"))
     devices = options(build_child_argv(LinuxChild(1, 1 << 28), "/i", passed), "-device")
     assert [d for d in devices if "vfio" in d] == [
-        "vfio-pci,id=edu0,host=0000:00:04.0,addr=0x10",
-        "vfio-pci,id=ivshmem0,host=0000:00:03.0,addr=0x11",
+        "vfio-pci,id=edu0,host=0000:00:04.0,addr=0x10,x-no-kvm-msi=on,x-no-kvm-msix=on,x-no-kvm-intx=on",
+        "vfio-pci,id=ivshmem0,host=0000:00:03.0,addr=0x11,x-no-kvm-msi=on,x-no-kvm-msix=on,x-no-kvm-intx=on",
     ]
 
 

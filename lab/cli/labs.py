@@ -21,8 +21,9 @@ from lab.templates import load_machine
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.child_files import KNOWN_CHILD, write_ssh_config
 from lab.validate.child_service import start_child
+from lab.validate.child_snapshot import boot_with_child
 from lab.validate.kernels import prepare
-from lab.validate.linux_child import attach_linux_child, start_linux_child
+from lab.validate.linux_child import attach_linux_child
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,9 @@ def add_verbs(verbs: Any) -> None:
     add_machine(up)
     up.add_argument("--name", metavar="N", help="name of the lab (default: lab-1, lab-2, ...)")
     up.add_argument("--append", metavar="ARGS", default="", help="kernel arguments to add")
+    up.add_argument(
+        "--no-snapshot", action="store_true", help="boot a Linux child even if there is a snapshot of it"
+    )
     up.add_argument("--json", action="store_true", help="print what is up as JSON")
     up.set_defaults(run=run_up)
 
@@ -83,15 +87,13 @@ def run_up(args: argparse.Namespace) -> int:
             name=args.name,
             detached=True,
         )
-        lab = Lab.boot(request, progress)
-    try:
-        linux = isinstance(spec.child, LinuxChild)
-        windows = start_child(lab) if spec.runs_children and not linux else []
-        child_seconds = 0.0
+        linux, up = isinstance(spec.child, LinuxChild), None
         if linux:
-            with progress.phase("child"):
-                child, child_seconds = start_linux_child(lab)
-                child.close()
+            up = boot_with_child(request, progress, snapshots=not args.no_snapshot)
+            up.child.close()
+        lab = up.lab if up else Lab.boot(request, progress)
+    try:
+        windows = start_child(lab) if spec.runs_children and not linux else []
         config = write_ssh_config(lab.machine.lab.path, lab.machine.ssh_port, child=linux)
         info = {
             "name": lab.name,
@@ -101,7 +103,8 @@ def run_up(args: argparse.Namespace) -> int:
             "folder": str(lab.machine.lab.path),
             "windows": windows,
             "ssh_config": str(config),
-            "child_seconds": round(child_seconds, 2),
+            "child_seconds": round(up.seconds, 2) if up else None,
+            "restored": bool(up and up.restored),
         }
         lab.keep()
     except BaseException:
@@ -110,12 +113,13 @@ def run_up(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(info, indent=1))
         return ExitCode.PASS
-    print(f"lab {lab.name} is up: Linux {lab.release}, {lab.boot_seconds:.1f} s to SSH")
+    how = ", from a snapshot" if up and up.restored else ""
+    print(f"lab {lab.name} is up: Linux {lab.release}, {lab.boot_seconds:.1f} s to SSH{how}")
     for w in windows:
         where = f"GPA {w['gpa']:#x}" if w["gpa"] is not None else f"not mapped: {w['error']}"
         print(f"  {w['device']} {w['bdf']} BAR{w['bar']} ({w['pages']} pages) in the child: {where}")
-    if linux:
-        print(f"  Linux child: {child_seconds:.1f} s to SSH; hvlab ssh --name {lab.name} child")
+    if up:
+        print(f"  Linux child: {up.seconds:.1f} s to SSH; hvlab ssh --name {lab.name} child")
         print(f"  any client: ssh -F {config} child")
         return ExitCode.PASS
     verbs = [f"hvlab ssh --name {lab.name}"]

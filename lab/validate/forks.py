@@ -27,7 +27,7 @@ from lab.validate.kernels import open_cache
 
 KIND = "snapshot"
 _RECIPE = "3"
-_KEYS = ("id_ed25519", "known_host")
+KEY_FILES = ("id_ed25519", "known_host")
 
 
 def boot_or_fork(request: BootRequest, progress: Progress, cache: Cache | None = None) -> Lab:
@@ -60,18 +60,19 @@ def _fork(request: BootRequest, progress: Progress, cache: Cache) -> Lab:
         try:
             view, machine = lab.hypervisor, lab.machine
             snapshot.save(machine, entry, images.qemu, images.accel, park=view.park, release=view.unpark)
-            for name in (*_KEYS, RAMDISK):
+            for name in (*KEY_FILES, RAMDISK):
                 shutil.copy2(machine.lab.path / name, entry / name)
         except BaseException:
             lab.close()
             raise
         fresh.append(lab)
 
-    entry = cache.publish(KIND, _key(request, images, args), produce, progress=progress)
-    return fresh[0] if fresh else _restore(request, images, entry)
+    entry = cache.publish(KIND, boot_key(request, images, args), produce, progress=progress)
+    return fresh[0] if fresh else restore(request, images, entry, KEY_FILES)
 
 
-def _key(request: BootRequest, images: Images, args: tuple[str, ...]) -> str:
+def boot_key(request: BootRequest, images: Images, args: tuple[str, ...]) -> str:
+    """The same for boots that come to the same point, whatever modules are loaded then."""
     assert images.standin is not None
     return digest(
         _RECIPE,
@@ -85,19 +86,21 @@ def _key(request: BootRequest, images: Images, args: tuple[str, ...]) -> str:
     )
 
 
-def _restore(request: BootRequest, images: Images, entry: Path) -> Lab:
+def restore(request: BootRequest, images: Images, entry: Path, files: tuple[str, ...]) -> Lab:
+    """A lab from the snapshot in a cache entry, with ``files`` of the folder of the one that was saved."""
+
     def fill(folder: state.Lab) -> Path:
-        for name in _KEYS:
+        for name in files:
             shutil.copy2(entry / name, folder.path / name)
         return entry / RAMDISK
 
-    def start(folder: state.Lab, files: BootFiles, nonce: int) -> Machine:
+    def start(folder: state.Lab, boot: BootFiles, nonce: int) -> Machine:
         return snapshot.restore(
             snapshot.load(entry),
             request.machine,
             images.qemu,
             images.accel,
-            files,
+            boot,
             folder,
             release=lambda machine: _release(machine, images),
             nonce=nonce,

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What takes longer than the default run allows: repeated clean runs. Resumable.
+"""What takes longer than the default run allows: repeated clean runs, and the soak. Resumable.
 
 Each job runs the scenarios once on one kernel and must end without a failure, a splat or a doubt.
 Finished jobs are kept in RESULTS (a JSON file); a second start goes on where the first one ended,
 unless the code under lab/, images/, templates/ or tests/guest changed: then it begins anew.
 
-    python ci/long.py [--runs 10] [--results FILE] [--qemu PATH ...]
+Then boots of a Linux child in a row and a soak with load in root and child (ci/soak.py), kept in
+soak.json beside RESULTS.
+
+    python ci/long.py [--runs 10] [--boots 20] [--minutes 30] [--results FILE] [--qemu PATH ...]
 """
 
 from __future__ import annotations
@@ -92,6 +95,10 @@ def main() -> int:
     parser.add_argument(
         "--qemu", action="append", help="QEMU to use, may be repeated (default: the installed one)"
     )
+    parser.add_argument("--boots", type=int, default=20, help="boots of a Linux child (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, help="time of the soak, 0 for none (default: %(default)s)"
+    )
     args = parser.parse_args()
     progress = TextProgress()
     known = load(args.results, code_key())
@@ -111,7 +118,10 @@ def main() -> int:
                 print(f"  {scenario}: {'; '.join(reasons)}")
     dirty = sum(not job["clean"] for job in jobs.values())
     print(f"{len(jobs) - dirty} of {len(jobs)} runs clean; {args.results}")
-    return 1 if dirty else 0
+    from soak import run_jobs  # it shares our result files
+
+    soaked = run_jobs(args.results.with_name("soak.json"), args.boots, args.minutes, (args.qemu or [None])[0])
+    return 1 if dirty or soaked else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from lab.child.protocol import Access, VmmError
 from lab.child.vmm import Vmm
 from lab.model.errors import BadInput
+from lab.model.machine import LinuxChild
 from lab.validate.bringup import Lab, LabDevice
+from lab.validate.linux_child import linux_bar
 
 SOCKET = "/run/mshv-vmm.sock"
 FIRST_GFN = 0x100000
@@ -75,24 +77,41 @@ def access_window(
     size = found.pages << 12
     if not 0 <= offset <= size - width * count:
         raise BadInput(f"offset {offset:#x} is outside of the BAR ({size:#x} bytes)", where=found.id)
-    if not 0 <= vp < VPS:
-        raise BadInput(f"the child has no VP {vp}", where="--vp", hint=f"it has {VPS}")
+    linux = lab.spec.child if isinstance(lab.spec.child, LinuxChild) else None
+    vps = linux.cpus if linux else VPS
+    if not 0 <= vp < vps:
+        raise BadInput(f"the child has no VP {vp}", where="--vp", hint=f"it has {vps}")
+    if linux and found.id not in linux.devices:
+        raise BadInput(
+            f"the child does not have {found.id}",
+            where="--device",
+            hint=f"boot with --param child_devices={found.id}",
+        )
     if value is not None and value >> 8 * width:
         raise BadInput(f"{value:#x} does not fit into {width} bytes", hint="give a larger --width")
-    base = window_gfn(lab, found) << 12
     kind: Literal["read", "write"] = "read" if value is None else "write"
-    accesses = [Access(base + offset + i * width, width, kind, value or 0, vp=vp) for i in range(count)]
-    vmm = Vmm(lab.root, socket=SOCKET)
-    vmm.start()
-    try:
-        results = vmm.access(accesses)
-    finally:
-        vmm.close()
+
+    def wanted(base: int) -> list[Access]:
+        return [Access(base + offset + i * width, width, kind, value or 0, vp=vp) for i in range(count)]
+
+    if linux:
+        with linux_bar(lab, found) as bar:
+            base, results = bar.gpa, bar.access(wanted(bar.gpa))
+    else:
+        base = window_gfn(lab, found) << 12
+        vmm = Vmm(lab.root, socket=SOCKET)
+        vmm.start()
+        try:
+            results = vmm.access(wanted(base))
+        finally:
+            vmm.close()
     out: list[dict[str, Any]] = []
     for result in results:
         entry: dict[str, Any] = {"offset": result.access.gpa - base, "width": width}
         if result.message is not None:
             entry |= {"message": result.message.name, "gpa": result.message.gpa}
+        elif not result.ok:
+            raise VmmError(kind, "EFAULT", f"{width} bytes at offset {entry['offset']:#x} of {found.id}")
         else:
             entry["value"] = result.value if value is None else value
         out.append(entry)

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lab.build.childtree import INIT
+from lab.child.bar import LinuxBar
 from lab.child.linux import LinuxChild
-from lab.machine.child_argv import ROOT_ADDRESS, PassedDevice, build_child_argv
+from lab.machine.child_argv import ROOT_ADDRESS, PassedDevice, build_child_argv, child_slot
 from lab.model import machine
 from lab.model.errors import BadInput
+from lab.validate.base import LabDevice
 from lab.validate.bringup import Lab
 from lab.validate.child_files import KNOWN_CHILD
 
@@ -63,6 +67,18 @@ def attach_linux_child(lab: Lab, *, connect: bool = True) -> LinuxChild:
     if connect:
         child.connect()
     return child
+
+
+@contextmanager
+def linux_bar(lab: Lab, device: LabDevice) -> Iterator[LinuxBar]:
+    """The BAR of a device that was passed on, as the running child sees it."""
+    bdf = f"0000:00:{child_slot(spec_of(lab).devices.index(device.id)):02x}.0"
+    child = attach_linux_child(lab)
+    try:
+        with LinuxBar(child.ssh, bdf, device.bar) as bar:
+            yield bar
+    finally:
+        child.close()
 
 
 def _child(lab: Lab) -> LinuxChild:

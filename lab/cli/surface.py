@@ -98,6 +98,7 @@ def _json(version: str, derived: Derived, surface: Surface, missing: list[Use]) 
                 "answer": e.answer,
                 "why": e.why,
                 "l1vh": e.l1vh,
+                "child": e.child,
                 "by": [e.by] if e.by else [],
                 "sites": sorted({u.site for u in derived.uses if surface.find(u) is e}),
             }

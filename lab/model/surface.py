@@ -38,6 +38,9 @@ class Entry:
     l1vh: str = ""
     """What an L1VH parent gets where that differs: ``implemented``, or the answer of a refusal."""
 
+    child: bool = False
+    """A child partition has it as well, where its VMM gave it the feature; else it is refused there."""
+
     def for_l1vh(self) -> Entry:
         """The entry as an L1VH parent sees it."""
         if not self.l1vh:

@@ -15,7 +15,7 @@ from lab.paths import images_dir
 from lab.surface.derive import Derived, Use
 from lab.surface.kinds import KINDS
 
-_KEYS = frozenset({"number", "state", "count", "answer", "why", "by", "l1vh"})
+_KEYS = frozenset({"number", "state", "count", "answer", "why", "by", "l1vh", "child"})
 DYNAMIC = "dynamic"
 """The table of functions whose hypercall code is no constant of the source, and why that is fine."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 
 from lab import paths
 from lab.build.sandbox import probe
+from lab.cli.labs import _pair
 from lab.machine import state
+from lab.machine.hyperv import check_files, problems
 from lab.machine.qemu import PARKED_SINCE, find_qemu
-from lab.model.errors import ExitCode, LabError
+from lab.model.errors import BadInput, ExitCode, LabError
+from lab.templates import load_machine
+from lab.validate import preflight
 from lab.validate.kernels import open_cache
 
 MIN_FREE = 8 << 30
@@ -24,12 +29,20 @@ def add_verbs(verbs: Any) -> None:
     """Register ``doctor``."""
     doctor = verbs.add_parser("doctor", help="check this machine; --clean removes what dead runs left")
     doctor.add_argument("--clean", action="store_true", help="remove what no live owner holds")
+    doctor.add_argument(
+        "--machine", metavar="M", help="check a machine that the lab does not boot: external, hyperv"
+    )
+    doctor.add_argument(
+        "--param", metavar="K=V", action="append", default=[], help="parameter of its template"
+    )
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit 0 when the lab can run and nothing is left over, else 4."""
+    if args.machine:
+        return _machine(args)
     checks = [_qemu(), _sandbox(), _space(), _shm(), _kvm()]
     stale = state.stale_labs()
     cache = open_cache()
@@ -56,6 +69,31 @@ def run(args: argparse.Namespace) -> int:
         for text in left:
             print(f"left {text} (hvlab doctor --clean)")
     return ExitCode.LAB_UNAVAILABLE if bad or left else ExitCode.PASS
+
+
+def _machine(args: argparse.Namespace) -> int:
+    """Is a machine that the lab does not boot fit for the scenarios?"""
+    spec = load_machine(args.machine, dict(_pair(p) for p in args.param))
+    if spec.booted_by_lab:
+        raise BadInput(
+            f"machine {spec.name} is booted by the lab: there is nothing to look at beforehand",
+            where="--machine",
+            hint="hvlab doctor without --machine checks this host",
+        )
+    if spec.hypervisor == "hyperv":
+        check_files(spec)
+        checks = [preflight.Check("images", True, "all files are there")]
+        checks += [preflight.Check("kvm", False, text) for text in problems(spec)]
+    else:
+        with preflight.connect(spec) as root:
+            checks = preflight.judge(preflight.ask(root, spec), spec)
+    if args.json:
+        print(json.dumps({"checks": [dataclasses.asdict(check) for check in checks]}, indent=1))
+    else:
+        for check in checks:
+            word = "ok  " if check.ok else "BAD " if check.needed else "less"
+            print(f"{word} {check.name}: {check.text}" + (f" (to do: {check.hint})" if check.hint else ""))
+    return ExitCode.LAB_UNAVAILABLE if any(c.needed and not c.ok for c in checks) else ExitCode.PASS
 
 
 def _check(name: str, ok: bool, text: str) -> dict[str, Any]:

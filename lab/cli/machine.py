@@ -11,10 +11,12 @@ from typing import Any
 
 from lab.cli.labs import _pair
 from lab.machine.argv import Boot, MachineFiles, NetPorts, build_argv, shell_quoted
+from lab.machine.hyperv import build_hyperv_argv, check_files, problems
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.model.errors import ExitCode
-from lab.model.machine import LinuxChild
+from lab.model.machine import LinuxChild, MachineSpec
 from lab.templates import available, find, load_machine, render
+from lab.validate.preflight import ssh_command
 
 
 def add_verbs(verbs: Any) -> None:
@@ -35,7 +37,17 @@ def run_show(args: argparse.Namespace) -> int:
     """Print machine and command line; files that a boot would make are shown by their names."""
     params = dict(_pair(p) for p in args.param)
     spec = load_machine(args.template, params)
+    if spec.ssh is not None:
+        argv, about = ssh_command(spec.ssh), "not booted by the lab: this is how it is reached"
+        return _show(args, spec, params, argv, about, about)
     qemu = find_qemu(args.qemu)
+    if spec.hypervisor == "hyperv":
+        check_files(spec)
+        about = (
+            "; ".join(problems(spec)) or "needs nested KVM; run it yourself, then use the machine external"
+        )
+        note = f"{about}; QEMU {qemu.text}; never run by the lab's authors: docs/hyperv-in-qemu.md"
+        return _show(args, spec, params, build_hyperv_argv(spec, qemu), about, note)
     accel = choose_accel(spec, qemu)
     folder = Path("LAB")
     files = MachineFiles(
@@ -52,13 +64,23 @@ def run_show(args: argparse.Namespace) -> int:
         disks=(Path("tools.ext4"), Path("child.ext4")) if isinstance(spec.child, LinuxChild) else (),
     )
     argv = build_argv(spec, qemu, files, NetPorts(), accel, Boot(wait=False))
+    note = f"{accel.reason}; QEMU {qemu.text}; a lab that is up has its own command line in argv.txt"
+    return _show(args, spec, params, argv, accel.reason, note)
+
+
+def _show(
+    args: argparse.Namespace,
+    spec: MachineSpec,
+    params: dict[str, str],
+    argv: list[str],
+    accel: str,
+    note: str,
+) -> int:
     if args.json:
-        print(
-            json.dumps({"machine": dataclasses.asdict(spec), "argv": argv, "accel": accel.reason}, indent=1)
-        )
+        print(json.dumps({"machine": dataclasses.asdict(spec), "argv": argv, "accel": accel}, indent=1))
         return ExitCode.PASS
     print(render(find(args.template), params).text.rstrip())
-    print(f"\n# {accel.reason}; QEMU {qemu.text}; a lab that is up has its own command line in argv.txt")
+    print(f"\n# {note}")
     print(shell_quoted(argv))
     return ExitCode.PASS
 

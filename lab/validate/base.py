@@ -15,7 +15,7 @@ from lab.model.machine import MachineSpec
 from lab.root.root import Root
 from lab.root.transport import Watch
 from lab.validate.kernel_log import KernelLog
-from lab.validate.witness import ROOT_PARTITION, Witness, not_here
+from lab.validate.witness import ROOT_PARTITION, Witness
 
 GONE_BUDGET = 5.0
 """Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
@@ -181,7 +181,11 @@ class BaseLab:
     def require_children(self) -> None:
         """NotObservable (with what to do) on a machine that cannot run a child at all."""
         if not self.spec.runs_children:
-            raise not_here_without_mshv(self.spec.name)
+            raise NotObservable(
+                f"machine {self.spec.name} runs no child: it has no hypervisor, so there is no /dev/mshv",
+                where=self.name,
+                hint="boot a machine with one: hvlab up --machine mshv-root, or kvm-root",
+            )
 
     def leave(self) -> None:
         """Release everything of this process and let the lab run."""
@@ -194,12 +198,3 @@ class BaseLab:
     def keep(self) -> None:
         """Leave the lab to itself."""
         self._release.close()
-
-
-def not_here_without_mshv(machine: str) -> NotObservable:
-    """The error for asking a bare machine for a child."""
-    error = not_here(
-        machine, "a child: it has no hypervisor, so there is no /dev/mshv and nothing to run one"
-    )
-    error.hint = "boot a machine with one: hvlab up --machine mshv-root, or kvm-root"
-    return error

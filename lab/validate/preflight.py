@@ -76,8 +76,8 @@ def connect(spec: MachineSpec) -> Root:
         ) from e
     except LabError as e:
         root.close()
-        e.where = f"{access.user}@{access.host} port {access.port}"
         if not isinstance(e, BadInput):
+            e.where = f"{access.user}@{access.host} port {access.port}"
             e.hint = "the key must be in authorized_keys there, the host key in the known-hosts file"
         raise
     return root
@@ -92,9 +92,9 @@ def access_of(spec: MachineSpec) -> SshAccess:
 
 def ssh_command(access: SshAccess) -> list[str]:
     """What a person would type."""
-    argv = ["ssh", "-i", access.key, "-p", str(access.port)]
+    argv = ["ssh", "-i", str(Path(access.key).expanduser()), "-p", str(access.port)]
     if access.known_hosts != ACCEPT_ANY:
-        argv += ["-o", f"UserKnownHostsFile={access.known_hosts}"]
+        argv += ["-o", f"UserKnownHostsFile={Path(access.known_hosts).expanduser()}"]
     return [*argv, f"{access.user}@{access.host}"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.paths import tests_dir
+from lab import paths
 
 BASE_TIMEOUT = 1800.0
 
@@ -20,11 +20,9 @@ LEFT = "cat /sys/kernel/tracing/kprobe_events; ls /sys/kernel/tracing/instances;
 @pytest.fixture(scope="module")
 def address(shared_hvlab, tmp_path_factory):
     """Parameters of the template ``external`` for a lab that is up; its own child is ended."""
-    series = tests_dir() / "series" / "mmio-on-demand"
+    series = paths.tests_dir() / "series" / "mmio-on-demand"
     up = shared_hvlab("up", "--series", series, "--name", "far", "--json", timeout=BASE_TIMEOUT).json
-    shared_hvlab(
-        "ssh", "--name", "far", "--", "killall mshv-vmm; while pidof mshv-vmm; do sleep 0.1; done", expect=1
-    )
+    shared_hvlab("ssh", "--name", "far", "--", END_CHILD)
     folder = shared_hvlab.state / "labs" / "far"
     known = tmp_path_factory.mktemp("ssh") / "known_hosts"
     known.write_text(f"[127.0.0.1]:{up['ssh_port']} {(folder / 'known_host').read_text()}")

@@ -21,9 +21,9 @@ from lab.root.session import Session, SessionEnded
 from lab.root.transport import Watch
 
 READY = "HVLAB-CHILD-READY"
-BOOT_BUDGET = 120.0
-BOOT_SILENCE = 40.0
-"""Seconds without a line on the child's console after which its boot is called a hang."""
+BOOT_BUDGET = 180.0
+BOOT_SILENCE = 90.0
+"""Seconds without a line on the child's console after which its boot is a hang; its kernel is quiet."""
 SSH_BUDGET = 30.0
 SSH_PORT = 22
 _QUICK = 20.0

@@ -112,6 +112,8 @@ u16 hc_get_registers(struct hc *c)
 		st = live(name) ? ST_OK : vp_at_rest(c, id, index, &vp);
 		if (st)
 			return st;
+		if (!live(name))
+			registers_page_sync(vp);
 		note_name(c, EV_REGISTER_GET, name, vp, 0);
 		st = vp_get_register(vp, name, v);
 		if (st)
@@ -129,6 +131,7 @@ u16 hc_set_registers(struct hc *c)
 
 	if (st)
 		return st;
+	registers_page_sync(vp);
 	for (c->done = c->start; c->done < c->reps; c->done++) {
 		struct wire_register e = in->element[c->done];
 		u64 v[2] = { e.value.low, e.value.high };
@@ -140,6 +143,7 @@ u16 hc_set_registers(struct hc *c)
 		if (sched_is_ours() && (live(e.name) || e.name == REG_ACTIVITY))
 			sched_wake(c->lp);	/* it may be able to run now */
 	}
+	registers_page_refresh(vp);
 	return ST_OK;
 }
 

@@ -61,6 +61,7 @@ struct vp {
 	bool nmi_pending, nmi_masked, nmi_iret;
 	u64 nmi_iret_rip;		/* of the IRET that ends the NMI handler, while nmi_iret */
 	struct timer wake;		/* the next deadline of what the VP has armed */
+	u64 pending_event[2];
 	struct cpuid_page *results;
 	struct child_synic synic;
 	bool idle;			/* halted by GUEST_IDLE: any interrupt ends it, masked or not */
@@ -361,6 +362,8 @@ u16 vp_state(struct vp *, u32 type, const u64 *pfns, u32 npfns, bool set);
 void fpu_sanitise(struct vp *);
 void registers_page_out(struct vp *);
 void registers_page_in(struct vp *);
+void registers_page_sync(struct vp *);
+void registers_page_refresh(struct vp *);
 struct wire_segment segment_to_wire(const struct seg *);
 struct seg segment_from_wire(const struct wire_segment *);
 u16 vp_dispatch(struct lp *, struct vp *, u32 flags, struct out_dispatch *out);
@@ -371,6 +374,10 @@ enum child_action { CHILD_RESUME, CHILD_MESSAGE, CHILD_FAULTED };
 enum child_action child_vmmcall(struct lp *, struct vp *);
 enum child_action child_exit(struct lp *, struct vp *);
 bool child_message(struct lp *, struct vp *);
+void vp_pending_event(struct vp *);
+u16 vp_set_event(struct vp *, const u64 value[2]);
+u64 vp_get_interruption(const struct vp *);
+void vp_set_interruption(struct vp *, u64 value);
 bool gva_to_gpa(struct vp *, u64 gva, u64 *gpa);
 u32 child_fetch(struct vp *, u8 *bytes);
 #define INSTRUCTION_BYTES 16

@@ -43,8 +43,10 @@ static bool awake(struct lp *lp, struct vp *vp, struct out_dispatch *out)
 
 static void inject_pending(struct vp *vp)
 {
-	u64 p = vp->pending_interruption;
+	u64 p;
 
+	vp_pending_event(vp);
+	p = vp->pending_interruption;
 	if (!(p & PENDING_VALID))
 		return;
 	vp->vmcb->eventinj = (p >> PENDING_VECTOR_SHIFT & 0xff) |

@@ -65,7 +65,6 @@ static u64 *word_of(struct vp *vp, u32 name)
 	case REG_INTERCEPT_SUSPEND: return &vp->intercept_suspend;
 	case REG_DISPATCH_SUSPEND: return &vp->dispatch_suspend;
 	case REG_ROOT_SIGNAL_COUNT: return &vp->root_signal_count;
-	case REG_PENDING_INTERRUPTION: return &vp->pending_interruption;
 	case REG_DELIVERABILITY: return &vp->deliverability;
 	}
 	return NULL;
@@ -132,7 +131,8 @@ u16 vp_get_register(struct vp *vp, u32 name, u64 o[2])
 		o[0] = (vp->wait_sipi ? ACTIVITY_STARTUP : 0) | (vp->halted && !vp->idle ? ACTIVITY_HALTED : 0) |
 		       (vp->idle ? ACTIVITY_IDLE : 0);
 		break;
-	case REG_PENDING_EVENT0:
+	case REG_PENDING_INTERRUPTION: o[0] = vp_get_interruption(vp); break;
+	case REG_PENDING_EVENT0: memcpy(o, vp->pending_event, sizeof vp->pending_event); break;
 	case REG_PENDING_EVENT1: break;
 	case REG_ES ... REG_TR: {
 		struct wire_segment s = segment_to_wire(segment_of(v, name - REG_ES));
@@ -182,6 +182,8 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 			vp_signal_root(lp, vp);
 		return ST_OK;
 	}
+	if (name == REG_DELIVERABILITY && val[0])
+		LEDGER_EVENT(lp, EV_REGISTER_SET, FLAG_UNIMPLEMENTED, name, vp->pt->id, vp->index, val[0]);
 	if (name == REG_XFEM && !xcr0_valid(val[0], xcr0_max))
 		return ST_INVALID_REGISTER_VALUE;
 	if (p) {
@@ -203,8 +205,9 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 		v->int_misc1 = vp->nmi_masked ? v->int_misc1 | MISC1_IRET : v->int_misc1 & ~(u32)MISC1_IRET;
 		break;
 	case REG_ACTIVITY: return set_activity(lp, vp, val[0]);
-	case REG_PENDING_EVENT0:
-	case REG_PENDING_EVENT1: break;
+	case REG_PENDING_INTERRUPTION: vp_set_interruption(vp, val[0]); break;
+	case REG_PENDING_EVENT0: return vp_set_event(vp, val);
+	case REG_PENDING_EVENT1: return val[0] ? ST_INVALID_REGISTER_VALUE : ST_OK;	/* nothing comes as a pair here */
 	case REG_ES ... REG_TR:
 		*segment_of(v, name - REG_ES) = segment_from_wire((const struct wire_segment *)val);
 		if (name == REG_SS)

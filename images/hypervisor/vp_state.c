@@ -76,28 +76,49 @@ void registers_page_out(struct vp *vp)
 	r->valid = 1;
 }
 
-/* Before the VP runs again: take what the VMM marked dirty. */
-void registers_page_in(struct vp *vp)
+/* What the VMM marked dirty takes effect. */
+static void take_dirty(struct vp *vp)
 {
 	struct wire_register_page *r = vp->regs_page;
 	struct vmcb *v = vp->vmcb;
+	u32 dirty = r->dirty;		/* the VMM can still write to the page: each field is read once */
 
-	if (r->valid && r->dirty) {
-		if (r->dirty & CLASS_GENERAL) {
-			memcpy(&vp->g, r->gpr, sizeof vp->g);
-			v->rax = r->gpr[REG_RAX - REG_RAX];
-			v->rsp = r->gpr[REG_RSP - REG_RAX];
-		}
-		if (r->dirty & CLASS_IP)
-			v->rip = r->rip;
-		if (r->dirty & CLASS_XMM)
-			memcpy(vp->fpu + XSAVE_XMM0, r->xmm, sizeof r->xmm);
-		if (r->dirty & CLASS_SEGMENT)
-			for (u32 i = 0; i < LENGTH(r->segment); i++)
-				*(&v->es + i) = segment_from_wire(&r->segment[i]);
-		if (r->dirty & CLASS_FLAGS)
-			v->rflags = r->rflags | RFLAGS_FIXED;
-		r->dirty = 0;
+	if (dirty & CLASS_GENERAL) {
+		memcpy(&vp->g, r->gpr, sizeof vp->g);
+		v->rax = vp->g.rax;
+		v->rsp = vp->g.rsp;
 	}
-	r->valid = 0;
+	if (dirty & CLASS_IP)
+		v->rip = r->rip;
+	if (dirty & CLASS_XMM)
+		memcpy(vp->fpu + XSAVE_XMM0, r->xmm, sizeof r->xmm);
+	if (dirty & CLASS_SEGMENT)
+		for (u32 i = 0; i < LENGTH(r->segment); i++)
+			*(&v->es + i) = segment_from_wire(&r->segment[i]);
+	if (dirty & CLASS_FLAGS)
+		v->rflags = r->rflags | RFLAGS_FIXED;
+	r->dirty = 0;
+}
+
+/*
+ * A VMM may write to the page and make register calls as well: what it does last counts. So before a call the page's
+ * changes take effect, and after one that sets registers the page shows them.
+ */
+void registers_page_sync(struct vp *vp)
+{
+	if (vp->regs_page->valid)
+		take_dirty(vp);
+}
+
+void registers_page_refresh(struct vp *vp)
+{
+	if (vp->regs_page->valid)
+		registers_page_out(vp);
+}
+
+/* Before the VP runs again. */
+void registers_page_in(struct vp *vp)
+{
+	registers_page_sync(vp);
+	vp->regs_page->valid = 0;
 }

@@ -26,7 +26,7 @@ void vp_kick(struct lp *l, struct vp *vp) { (void)l, kicks |= BIT(vp->index); }
 void vp_signal_root(struct lp *l, struct vp *vp) { (void)l, (void)vp; }
 void vp_publish_blocked(struct vp *vp, bool b) { (void)vp, (void)b; }
 
-static void setup(u64 flags)
+static void setup(u64 flags, u64 features)
 {
 	u64 id;
 
@@ -38,6 +38,11 @@ static void setup(u64 flags)
 		pool_put(&pt->pool, (void *)(ARENA + 0x200000 + i * PAGE));
 	if (pt_initialize(pt))
 		exit(4);
+	if (features) {
+		pt->property[0][0] = PROP_SYNTHETIC_PROC_FEATURES;
+		pt->property[0][1] = features;
+		pt->nproperties = 1;
+	}
 	for (u32 i = 0; i < VPS; i++) {
 		struct vp *vp = &pt->vp[i];
 
@@ -49,6 +54,7 @@ static void setup(u64 flags)
 		vp->apic_base = APIC_DEFAULT_BASE | APIC_BASE_ENABLE | (i ? 0 : APIC_BASE_BSP);
 		vp->vmcb->efer = EFER_SVME;
 		lapic_reset(vp);
+		child_vp_init(vp);
 	}
 }
 
@@ -155,6 +161,67 @@ static void run(const char *verb)
 		u64 gpa;
 		u32 st = child_translate(vp, a[1], a[2], &gpa);
 		printf("%u %lx\n", st, gpa);
+	} else if (!strcmp(verb, "post")) {		/* VP sint type */
+		struct message m = { .type = a[2], .size = 8, .payload = { 0x55 } };
+		printf("%x\n", child_post(vp, a[1], &m));
+	} else if (!strcmp(verb, "signal")) {		/* VP sint flag */
+		bool newly;
+		u16 st = child_signal(vp, a[1], a[2], &newly);
+		printf("%x %d\n", st, newly);
+	} else if (!strcmp(verb, "page")) {		/* VP which offset */
+		printf("%lx\n", *(u64 *)(vp->synic.page[a[1]] + a[2]));
+	} else if (!strcmp(verb, "free")) {		/* the guest frees a slot: VP sint */
+		*(u32 *)(vp->synic.page[SYNIC_SIMP] + a[1] * 256) = 0;
+		puts("-");
+	} else if (!strcmp(verb, "slat")) {		/* gfn: which of our pages lies there, or the page of the arena */
+		u64 pfn;
+		u32 access;
+		if (!npt_lookup(pt, a[0], &pfn, &access))
+			puts("none");
+		else if (pfn == (u64)pt->hv.hypercall_page / PAGE || pfn == (u64)pt->hv.tsc_page / PAGE)
+			printf("%s %x\n", pfn == (u64)pt->hv.tsc_page / PAGE ? "tsc" : "hypercall", access);
+		else if (pfn == (u64)pt->vp[0].synic.page[SYNIC_SIMP] / PAGE)
+			printf("simp %x\n", access);
+		else
+			printf("%lx %x\n", pfn - ARENA / PAGE, access);
+	} else if (!strcmp(verb, "remap")) {		/* as "map", as the VMM's hypercall does it */
+		child_overlays_lift(pt, a[0], 1);
+		u16 st = npt_map(pt, a[0], ARENA / PAGE + a[1], a[2], false);
+		child_overlays_lay(pt, a[0], 1);
+		printf("%x\n", st);
+	} else if (!strcmp(verb, "vmmcall")) {		/* VP control rdx r8 cpl */
+		vp->vmcb->efer |= EFER_LMA;
+		vp->vmcb->cs.attributes = SEG_LONG;
+		vp->vmcb->cpl = a[4];
+		vp->vmcb->rax = 0x77;
+		vp->vmcb->rip = 0;
+		vp->vmcb->exitcode = EXIT_VMMCALL;
+		vp->g.rcx = a[1], vp->g.rdx = a[2], vp->g.r8 = a[3];
+		enum child_action what = child_vmmcall(&lp, vp);
+		printf("%d %lx %lx %lx\n", what, vp->vmcb->rax, vp->vmcb->rip, vp->vmcb->exitcode);
+	} else if (!strcmp(verb, "setreg")) {
+		u64 v[2] = { a[2], a[3] };
+		printf("%x\n", vp_set_register(&lp, vp, a[1], v));
+	} else if (!strcmp(verb, "getreg")) {
+		u64 v[2];
+		u16 st = vp_get_register(vp, a[1], v);
+		printf("%x %lx %lx\n", st, v[0], v[1]);
+	} else if (!strcmp(verb, "event")) {		/* what the next run begins with */
+		vp_pending_event(vp);
+		printf("%lx %lx %x\n", vp->pending_interruption, vp->vmcb->cr2, vp->extint);
+	} else if (!strcmp(verb, "freeze")) {
+		child_freeze(pt, a[0]);
+		puts("-");
+	} else if (!strcmp(verb, "pool")) {		/* everything given back? pages free */
+		for (u32 i = 0; i < VPS; i++)
+			child_vp_free(&pt->vp[i]);
+		child_partition_free(pt);
+		printf("%u\n", pt->pool.nfree);
+	} else if (!strcmp(verb, "regpage")) {		/* the VMM writes rip into the register page */
+		registers_page_out(vp);
+		vp->regs_page->rip = a[1];
+		vp->regs_page->dirty |= CLASS_IP;
+		puts("-");
 	} else if (!strcmp(verb, "mmio")) {		/* VP offset rax bytes(big endian, first 8) second 8 -> handled rax length */
 		u8 bytes[16];
 
@@ -176,15 +243,17 @@ int main(int argc, char **argv)
 {
 	char line[256], verb[32];
 
-	if (argc != 2 || mmap((void *)ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE,
+	if (argc != 3 || mmap((void *)ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != (void *)ARENA)
 		return 2;
 	mem_note_ram(ARENA, ARENA_SIZE);
-	setup(strtoul(argv[1], NULL, 16));
+	setup(strtoul(argv[1], NULL, 16), strtoul(argv[2], NULL, 16));
 	while (fgets(line, sizeof line, stdin)) {
 		memset(a, 0, sizeof a);
 		sscanf(line, "%31s %lx %lx %lx %lx %lx %lx", verb, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5]);
 		run(verb);
+		for (u32 i = 0; i < VPS; i++)
+			pt->vp[i].in_guest = 0;	/* nobody runs between two verbs */
 	}
 	return 0;
 }

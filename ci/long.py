@@ -6,7 +6,8 @@ Finished jobs are kept in RESULTS (a JSON file); a second start goes on where th
 unless the code under lab/, images/, templates/ or tests/guest changed: then it begins anew.
 
 Then boots of a Linux child in a row and a soak with load in root and child (ci/soak.py), kept in
-soak.json beside RESULTS.
+soak.json beside RESULTS. Then the stand-in alone: a million random hypercalls and more, and its mutants
+(ci/standin_long.py), kept in standin.json.
 
     python ci/long.py [--runs 10] [--boots 20] [--minutes 30] [--results FILE] [--qemu PATH ...]
 """
@@ -121,7 +122,10 @@ def main() -> int:
     from soak import run_jobs  # it shares our result files
 
     soaked = run_jobs(args.results.with_name("soak.json"), args.boots, args.minutes, (args.qemu or [None])[0])
-    return 1 if dirty or soaked else 0
+    import standin_long
+
+    broken = standin_long.run_jobs(args.results.with_name("standin.json"), standin_long.CALLS)
+    return 1 if dirty or soaked or broken else 0
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ static void write_one(void)
 	case 3: msr = SMSR_EOM; value = 0; break;
 	case 4: msr = SMSR_STIMER0_CONFIG + 2 * below(4); value = below(16) | vector() << STIMER_VECTOR_SHIFT |
 			(one_in(2) ? STIMER_DIRECT : 0) | below(16) << STIMER_SINT_SHIFT; break;
-	case 5: msr = SMSR_STIMER0_CONFIG + 1 + 2 * below(4); value = below(2) ? 20000 + below(1000000) : interesting(); break;
+	case 5: msr = SMSR_STIMER0_CONFIG + 1 + 2 * below(4); value = below(2) ? 20000 + below(1000000) : 0; break;
 	case 6: msr = SMSR_REFERENCE_TSC; break;
 	case 7: msr = SMSR_VP_ASSIST_PAGE; break;
 	default: msr = SMSR_CRASH_P0 + below(CRASH_PARAMS); break;

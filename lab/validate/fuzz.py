@@ -21,7 +21,7 @@ STATUSES = 256
 CODES = 512
 _BLOCK = struct.Struct(f"<3Q Q 3Q 8Q 2Q 5Q {STATUSES}Q {CODES}Q {CODES}Q")
 """``struct fuzz_block`` of images/tiny/fuzz.h."""
-SECONDS_PER_CALL = 0.004
+SECONDS_PER_CALL = 0.002
 """Patience: ten times what a busy host needs."""
 PATIENCE = 60.0
 

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The long jobs of the stand-in itself: a million random hypercalls and more, and every mutant. Resumable.
+
+    python ci/standin_long.py [--results FILE] [--calls 1000000]
+
+Finished jobs are kept in RESULTS unless the code they depend on changed. ci/long.py runs them, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+from pathlib import Path
+
+from lab import paths
+from lab.build.standin import build_standin
+from lab.build.tiny import build_tiny
+from lab.cache import Cache
+from lab.hashing import digest, tree_digest
+from lab.model.errors import LabError
+from lab.validate.fuzz import run_fuzz
+from lab.validate.mutants import Workshop, load_mutants
+
+DEFAULT_RESULTS = Path("hvlab-out") / "standin.json"
+CALLS = 1_000_000
+FUZZ_JOBS: dict[str, tuple[int | None, tuple[str, ...]]] = {
+    "fuzz seed 1": (1, ()),
+    "fuzz new seed": (None, ()),
+}
+"""Name to seed (None: a new one, kept in the result) and arguments of the stand-in."""
+
+
+def code_key() -> str:
+    """Changes when anything changes that a job depends on."""
+    root = paths.repo_root()
+    folders = ("lab", "images/hypervisor", "images/tiny", "tests/mutants")
+    return digest(*(tree_digest(root / folder) for folder in folders))
+
+
+def _load(results: Path) -> dict[str, dict[str, object]]:
+    try:
+        known = json.loads(results.read_text())
+        return dict(known["jobs"]) if known["code"] == code_key() else {}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _save(results: Path, jobs: dict[str, dict[str, object]]) -> None:
+    results.parent.mkdir(parents=True, exist_ok=True)
+    temporary = results.with_suffix(".new")
+    temporary.write_text(json.dumps({"code": code_key(), "jobs": jobs}, indent=1) + "\n")
+    temporary.replace(results)
+
+
+def _fuzz(seed: int | None, hypervisor_args: tuple[str, ...], calls: int) -> dict[str, object]:
+    cache = Cache(paths.cache_root())
+    standin = build_standin(cache)
+    run = run_fuzz(
+        seed if seed is not None else secrets.randbits(32),
+        calls,
+        build_tiny(cache),
+        standin.elf,
+        standin.symbols,
+        hypervisor_args=hypervisor_args,
+    )
+    text = f"{run.number:,} calls in {run.seconds:.0f} s, {run.dispatched:,} dispatches"
+    return {"ok": run.ok, "text": text, "again": run.replay, "why": "" if run.ok else run.why()}
+
+
+def _mutants() -> dict[str, object]:
+    mutants = load_mutants(paths.tests_dir() / "mutants" / "standin")
+    alive = []
+    with Workshop(build_tiny(Cache(paths.cache_root()))) as workshop:
+        if workshop.unharmed().killed:
+            alive.append("(none): the stand-in as it is fails")
+        for mutant in mutants:
+            try:
+                if not workshop.try_mutant(mutant).killed:
+                    alive.append(mutant.name)
+            except LabError as error:
+                alive.append(str(error))
+    return {
+        "ok": not alive,
+        "text": f"{len(mutants)} mutants, not killed: {', '.join(alive) or 'none'}",
+        "again": "python ci/mutants.py standin",
+        "why": "\n".join(alive),
+    }
+
+
+def run_jobs(results: Path, calls: int) -> int:
+    """How many jobs failed."""
+    jobs = _load(results)
+    for name, (seed, words) in FUZZ_JOBS.items():
+        label = f"{name}, {calls:,} calls"
+        if label not in jobs:
+            jobs[label] = _fuzz(seed, words, calls)
+            _save(results, jobs)
+    if "mutants" not in jobs:
+        jobs["mutants"] = _mutants()
+        _save(results, jobs)
+    for name, job in jobs.items():
+        print(f"{name}: {'ok' if job['ok'] else 'FAILED'}: {job['text']}; {job['again']}")
+        if job["why"]:
+            print(job["why"])
+    return sum(not job["ok"] for job in jobs.values())
+
+
+def main() -> int:
+    """Exit 0 when every job is in order."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=DEFAULT_RESULTS, help="default: %(default)s")
+    parser.add_argument("--calls", type=int, default=CALLS, help="of each fuzzer run (default: %(default)s)")
+    args = parser.parse_args()
+    return 1 if run_jobs(args.results, args.calls) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

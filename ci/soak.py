@@ -60,7 +60,7 @@ class Accounts:
 
     def __init__(self, lab: Lab) -> None:
         self._view = lab.hypervisor
-        self._position = self._view.position()
+        self._position = 0
         self._held: Counter[int] = Counter()
         self.totals: Counter[str] = Counter()
         self.bad: list[str] = []
@@ -73,13 +73,13 @@ class Accounts:
         for r in seen.records:
             if r.kind is not RecordKind.HYPERCALL:
                 continue
-            name = HYPERCALLS.get(r.code, "")
-            if name == "DEPOSIT_MEMORY":
-                self._held[r.words[0]] += r.rep_done
-                self.totals["pages deposited"] += r.rep_done
-            elif name == "WITHDRAW_MEMORY":
-                self._held[r.words[0]] -= r.rep_done
-                self.totals["pages withdrawn"] += r.rep_done
+            name, pages = HYPERCALLS.get(r.code, ""), r.rep_done - r.rep_start
+            if name == "DEPOSIT_MEMORY" and r.words[0] != Lab.root_id:
+                self._held[r.words[0]] += pages
+                self.totals["pages deposited"] += pages
+            elif name == "WITHDRAW_MEMORY" and r.words[0] != Lab.root_id:
+                self._held[r.words[0]] -= pages
+                self.totals["pages withdrawn"] += pages
             elif name == "DELETE_PARTITION" and r.status == 0:
                 self.totals["partitions deleted"] += 1
                 left = self._held.pop(r.words[0], 0)
@@ -164,8 +164,11 @@ def finish(lab: Lab, child: LinuxChild, accounts: Accounts) -> list[str]:
     left = lab.partitions_left()
     accounts.update()
     bad = [f"partition {ident} is still there" for ident in left]
+    given, back = accounts.totals["pages deposited"], accounts.totals["pages withdrawn"]
     if not accounts.totals["partitions deleted"]:
         bad.append("the ledger shows no deleted partition")
+    if given != back:
+        bad.append(f"{given} pages were given to partitions, {back} came back")
     return bad + accounts.bad + complaints(lab, None)
 
 

@@ -20,10 +20,13 @@ from lab.model.surface import Addition
 from lab.model.verdict import Verdict
 from lab.progress import Progress
 from lab.surface.added import summary
+from lab.templates import load_machine
 from lab.validate import kernels, surface
 from lab.validate.blame import name_patches
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
+
+DEFAULT_MACHINE = "mshv-root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class ValidateRequest:
     flavours: tuple[str, ...]
     out: Path
     fixes: tuple[str, ...] = ()
-    machine: str = "mshv-root"
+    machine: str = DEFAULT_MACHINE
     params: tuple[str, ...] = ()
     quick: bool = False
     expression: str | None = None
@@ -267,8 +270,16 @@ def _result(
         runs=runs,
         scenarios=pairs,
         phases=tuple(progress.phases),
-        notes=(*source.notes, *filter(None, [summary(added)])),
+        notes=(*source.notes, *filter(None, [summary(added), _machine(request)])),
         fixes=fixes,
         started=started,
         additions=added,
     )
+
+
+def _machine(request: ValidateRequest) -> str:
+    """The machine's kind, where it is not the default: less may be observed there."""
+    if request.machine == DEFAULT_MACHINE:
+        return ""
+    kind = load_machine(request.machine, dict(p.split("=", 1) for p in request.params)).hypervisor
+    return f"machine {request.machine} ({kind})"

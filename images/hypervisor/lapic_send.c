@@ -33,7 +33,7 @@ static bool meant(const struct vp *vp, const struct lapic_request *r)
 }
 
 /* Hyper-V interrupt types have the numbers of APIC delivery modes. False: this mode does nothing here. */
-static bool deliver_one(struct vp *vp, const struct lapic_request *r)
+static bool deliver_one(struct lp *lp, struct vp *vp, const struct lapic_request *r)
 {
 	switch (r->mode) {
 	case IPI_FIXED:
@@ -54,7 +54,7 @@ static bool deliver_one(struct vp *vp, const struct lapic_request *r)
 		vp->extint = OFFER_EXTINT | r->vector;
 		return true;
 	}
-	kprintf("vp %u: delivery mode %u ignored\n", vp->index, r->mode);
+	LEDGER_EVENT(lp, EV_CHILD_INTERRUPT, FLAG_IGNORED, r->mode, vp->pt->id, vp->index, r->vector);
 	return false;
 }
 
@@ -82,14 +82,14 @@ bool lapic_deliver(struct lp *lp, struct partition *pt, const struct lapic_reque
 	if (r->mode == IPI_LOWEST) {
 		struct vp *vp = lowest_priority(pt, r);
 
-		if (vp && (any = deliver_one(vp, r)))
+		if (vp && (any = deliver_one(lp, vp, r)))
 			vp_kick(lp, vp);
 		return any;
 	}
 	for (u32 i = 0; i < MAX_VPS; i++) {
 		struct vp *vp = &pt->vp[i];
 
-		if (meant(vp, r) && deliver_one(vp, r)) {
+		if (meant(vp, r) && deliver_one(lp, vp, r)) {
 			any = true;
 			vp_kick(lp, vp);
 		}
@@ -120,9 +120,11 @@ void lapic_command(struct lp *lp, struct vp *vp, u32 icr)
 	for (u32 i = 0; i < MAX_VPS; i++) {
 		struct vp *to = &vp->pt->vp[i];
 
-		if (!to->used || !lapic_on(to) || (shorthand == SHORTHAND_SELF ? to != vp : shorthand == SHORTHAND_OTHERS && to == vp))
+		if (!to->used || !lapic_on(to))
 			continue;
-		if (deliver_one(to, &r))
+		if (shorthand == SHORTHAND_SELF ? to != vp : shorthand == SHORTHAND_OTHERS && to == vp)
+			continue;
+		if (deliver_one(lp, to, &r))
 			vp_kick(lp, to);
 	}
 }

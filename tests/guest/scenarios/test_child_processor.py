@@ -26,7 +26,7 @@ NAMES = (
 """In the order of the addresses at the head of apic.S."""
 SELF, TIMER, IPI, DEADLINE, STIMER, HYPERCALL, SINT = range(0x61, 0x68)
 NMI, GP = 2, 13
-HYPERV = 0x07C00FFF
+HYPERV = 0x07400FFF
 """Synthetic processor features: Hyper-V, its MSRs, direct timers, flush and IPI hypercalls."""
 TIMER_EXPIRED = 0x80000010
 

@@ -28,10 +28,11 @@ from lab.child.bar import LinuxBar
 from lab.child.linux import LinuxChild
 from lab.child.protocol import Access
 from lab.child.vmm import DestroyOrder, Vmm
+from lab.hypervisor import format_record
 from lab.hypervisor.names import HYPERCALLS
 from lab.judge.splats.parser import parse
 from lab.machine.child_argv import CHILD_ADDRESS, child_slot
-from lab.model.errors import LabError
+from lab.model.errors import GuestDied, LabError
 from lab.model.ledger import RecordKind
 from lab.paths import images_dir
 from lab.progress import NullProgress
@@ -201,12 +202,26 @@ def soak(minutes: float, qemu: str | None) -> Job:
         bad += finish(lab, child, accounts)
         if accounts.totals["ledger records lost"]:
             bad.append("the ledger was not read fast enough: the accounts are not whole")
+    except GuestDied as e:
+        seconds = round(time.monotonic() - started, 1)
+        return {"good": False, "bad": [f"{e.phase}: {e}", *autopsy(lab, child)], "seconds": seconds}
     finally:
         child.close()
         lab.close()
     bad += [f"no round of {what}" for what in ("disk", "reading", "fetching") if not counts[what]]
     seconds = round(time.monotonic() - started, 1)
     return {"good": not bad, "bad": bad, "seconds": seconds, "counts": {**counts, **accounts.totals}}
+
+
+def autopsy(lab: Lab, child: LinuxChild) -> list[str]:
+    """What the root can tell of a child that does not answer; the root itself may be the one."""
+    try:
+        said = [child.console()[-2000:], child.qemu_log()[-1000:], lab.root.stacks()]
+        said.append("\n".join(lab.kernel_log.since(0)[-20:]))
+    except LabError as e:
+        return [f"the root does not answer either: {e}"]
+    records = lab.hypervisor.since(max(0, lab.hypervisor.position() - 40)).records
+    return [*said, *(format_record(r, resolve=lab.symbolise) for r in records)]
 
 
 def device_round(lab: Lab, bar: LinuxBar, counts: Counter[str]) -> list[str]:

@@ -18,6 +18,7 @@ from lab.build.standin import build_standin
 from lab.build.tiny import build_tiny
 from lab.cache import Cache
 from lab.hypervisor import names
+from lab.unwind import unwind_on_signals
 from lab.validate.fuzz import FuzzRun, run_fuzz, shrink
 
 
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--hypervisor-arg", action="append", default=[], help="argument for the stand-in")
     parser.add_argument("--qemu", metavar="PATH", help="qemu-system-x86_64 to use")
     args = parser.parse_args()
+    unwind_on_signals()
     cache = Cache(paths.cache_root())
     standin, guest = build_standin(cache), build_tiny(cache)
     failed = 0

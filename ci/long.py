@@ -27,6 +27,7 @@ from lab.cache import Cache
 from lab.hashing import digest, tree_digest
 from lab.model.verdict import Verdict
 from lab.progress import TextProgress
+from lab.unwind import unwind_on_signals
 from lab.validate.drive import DriveRequest, drive
 from lab.validate.kernels import Selectors, embedded_series, prepare
 
@@ -101,6 +102,7 @@ def main() -> int:
         "--minutes", type=float, default=30.0, help="time of the soak, 0 for none (default: %(default)s)"
     )
     args = parser.parse_args()
+    unwind_on_signals()
     progress = TextProgress()
     known = load(args.results, code_key())
     jobs = known["jobs"]

@@ -16,9 +16,9 @@ import argparse
 import sys
 
 from lab import paths
-from lab.build.tiny import build_tiny
 from lab.cache import Cache
-from lab.validate.mutants import Workshop, load_mutants
+from lab.unwind import unwind_on_signals
+from lab.validate.mutants import load_mutants, open_workshop
 
 
 def main() -> int:
@@ -29,13 +29,14 @@ def main() -> int:
     parser.add_argument("what", choices=["standin"], help="what to break")
     parser.add_argument("--only", action="append", metavar="NAME", help="may be repeated")
     args = parser.parse_args()
+    unwind_on_signals()
     mutants = load_mutants(paths.tests_dir() / "mutants" / args.what)
     if args.only:
         unknown = set(args.only) - {m.name for m in mutants}
         if unknown:
             parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
         mutants = tuple(m for m in mutants if m.name in args.only)
-    with Workshop(build_tiny(Cache(paths.cache_root()))) as workshop:
+    with open_workshop(Cache(paths.cache_root())) as workshop:
         whole = workshop.unharmed()
         print(f"{'(none)':24} {whole.text:60} {whole.seconds:6.1f} s", flush=True)
         survivors = 0

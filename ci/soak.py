@@ -38,6 +38,7 @@ from lab.paths import images_dir
 from lab.progress import NullProgress
 from lab.root.root import Root
 from lab.templates import load_machine
+from lab.unwind import unwind_on_signals
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.child_snapshot import boot_with_child
 from lab.validate.kernels import Selectors, embedded_series, prepare
@@ -100,6 +101,7 @@ def main() -> int:
     )
     parser.add_argument("--qemu", help="QEMU to use (default: the installed one)")
     args = parser.parse_args()
+    unwind_on_signals()
     return run_jobs(args.results, args.boots, args.minutes, args.qemu)
 
 

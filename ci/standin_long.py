@@ -21,8 +21,9 @@ from lab.build.tiny import build_tiny
 from lab.cache import Cache
 from lab.hashing import digest, tree_digest
 from lab.model.errors import LabError
+from lab.unwind import unwind_on_signals
 from lab.validate.fuzz import run_fuzz
-from lab.validate.mutants import Workshop, load_mutants
+from lab.validate.mutants import load_mutants, open_workshop
 
 DEFAULT_RESULTS = Path("hvlab-out") / "standin.json"
 CALLS = 1_000_000
@@ -73,7 +74,7 @@ def _fuzz(seed: int | None, hypervisor_args: tuple[str, ...], calls: int) -> dic
 def _mutants() -> dict[str, object]:
     mutants = load_mutants(paths.tests_dir() / "mutants" / "standin")
     alive = []
-    with Workshop(build_tiny(Cache(paths.cache_root()))) as workshop:
+    with open_workshop(Cache(paths.cache_root())) as workshop:
         if workshop.unharmed().killed:
             alive.append("(none): the stand-in as it is fails")
         for mutant in mutants:
@@ -116,6 +117,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=DEFAULT_RESULTS, help="default: %(default)s")
     parser.add_argument("--calls", type=int, default=CALLS, help="of each fuzzer run (default: %(default)s)")
     args = parser.parse_args()
+    unwind_on_signals()
     return 1 if run_jobs(args.results, args.calls) else 0
 
 

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -138,6 +139,19 @@ class Cache:
     def clean(self) -> list[Path]:
         """Remove what ``stale()`` lists; return what was removed."""
         return self._sweep(remove=True)
+
+    @contextmanager
+    def scratch(self, kind: str) -> Iterator[Path]:
+        """An empty folder, gone afterwards; what a killed process leaves of it, ``clean()`` removes."""
+        key = f"scratch-{secrets.token_hex(4)}"
+        temp = self._place(kind, key).parent / f"{_TEMP_PREFIX}{key}-{os.getpid()}"
+        with self.locked(kind, key, NullProgress(), WAIT_BUDGET):
+            try:
+                with _disk_errors(self.root):
+                    temp.mkdir(parents=True)
+                yield temp
+            finally:
+                remove_tree(temp)
 
     def require_space(self, need: int, what: str) -> None:
         """LabUnavailable unless the cache's file system has ``need`` bytes free for ``what``."""

@@ -6,15 +6,14 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import lab
 from lab.cli import compare, doctor, labs, look, machine, surface, validate
 from lab.model.errors import ExitCode, LabError
 from lab.printable import printable
+from lab.unwind import unwind_on_signals
 
 EPILOG = """exit codes:
   0  pass               2  bad input       4  the lab itself could not run
@@ -43,11 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:
-    del frame
-    raise KeyboardInterrupt(signal.Signals(signum).name)
-
-
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     """Words for us, and those behind ``--``. argparse would take the first of them for ``root|child``."""
     if "--" not in argv:
@@ -64,8 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     args.after = after
     if after and args.run is not labs.run_ssh:
         parser.error(f"only ssh takes a command after --, not {after[0]!r}")
-    for sig in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sig, _interrupted)
+    unwind_on_signals()
     try:
         code = int(args.run(args))
         sys.stdout.flush()  # here, where a reader that has left can still be forgiven

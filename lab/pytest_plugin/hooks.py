@@ -14,7 +14,7 @@ from lab.model.errors import NotObservable
 from lab.pytest_plugin.recording import AbilityMissing, Recording, first_line
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_id, scenario_of
 from lab.pytest_plugin.session import LabSession, SessionOptions
-from lab.validate.workers import unwind_on_sigterm
+from lab.unwind import unwind_on_signals
 
 SESSION = pytest.StashKey[LabSession]()
 _BROKEN_OFF = (
@@ -58,8 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "long: takes longer than the default run allows (tox -e long)")
     config.stash[SESSION] = LabSession(SessionOptions.from_config(config))
-    if config.getoption("--hvlab-report"):
-        unwind_on_sigterm()
+    unwind_on_signals()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -23,11 +23,11 @@ from lab.model.result import DetectorProof
 from lab.model.splat import SplatClass
 from lab.progress import NullProgress
 from lab.templates import load_machine
+from lab.unwind import unwind_on_signals
 from lab.usage import cpu_seconds
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.exchange import ReportWriter, read_kernel_file
 from lab.validate.forks import boot_or_fork
-from lab.validate.workers import unwind_on_sigterm
 
 PROVOKE = "/sys/kernel/debug/provoke-crash/DIRECT"
 HUNG_TASK_SECONDS = 1
@@ -135,7 +135,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--param", action="append", default=[])
     parser.add_argument("--qemu")
     args = parser.parse_args(argv)
-    unwind_on_sigterm()
+    unwind_on_signals()
     writer = ReportWriter(args.report)
     try:
         request = BootRequest(

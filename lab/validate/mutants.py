@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from lab.build.tiny import TinyGuest
+from lab.build.tiny import TinyGuest, build_tiny
+from lab.cache import Cache
 from lab.model.errors import BadInput
 from lab.paths import images_dir
 from lab.source.command import run, tool_env
@@ -24,6 +25,8 @@ _PART_KEYS = {"file", "old", "new"}
 FUZZ_SEED = 1
 FUZZ_CALLS = 3000
 _BUDGET = 300.0
+_GUEST_BUDGET = 20.0
+"""A mutant may hang its guest: then this much patience is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +92,21 @@ def mutated(text: str, part: Replacement, mutant: str) -> str:
     return text.replace(part.old, part.new)
 
 
+@contextmanager
+def open_workshop(cache: Cache) -> Iterator[Workshop]:
+    """A workshop in a folder that is gone afterwards."""
+    with cache.scratch("mutants") as folder:
+        yield Workshop(build_tiny(cache), folder)
+
+
 class Workshop:
-    """A copy of the stand-in's sources with its objects. Use as a context manager."""
+    """A copy of the stand-in's sources with its objects, in a folder of the caller's."""
 
-    def __init__(self, guest: TinyGuest) -> None:
+    def __init__(self, guest: TinyGuest, folder: Path) -> None:
         self._guest = guest
-        self._folder = tempfile.TemporaryDirectory(prefix="hvlab-mutants-")
-        self._source = Path(self._folder.name) / "hypervisor"
-        self._objects = Path(self._folder.name) / "objects"
-
-    def __enter__(self) -> Workshop:
+        self._source = folder / "hypervisor"
+        self._objects = folder / "objects"
         shutil.copytree(images_dir() / "hypervisor", self._source)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._folder.cleanup()
 
     def unharmed(self) -> MutantResult:
         """The stand-in without a mutant: nothing may find anything."""
@@ -143,10 +144,6 @@ class Workshop:
         fuzzed = run_fuzz(FUZZ_SEED, FUZZ_CALLS, self._guest, elf, symbols)
         by = "" if fuzzed.ok else f"fuzzer: {_noticed(fuzzed.tiny)}"
         return MutantResult(by, time.monotonic() - began)
-
-
-_GUEST_BUDGET = 20.0
-"""A mutant may hang its guest: then this much patience is lost."""
 
 
 def _noticed(found: TinyRun) -> str:

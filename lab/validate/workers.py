@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import threading
-from types import FrameType
-from typing import NoReturn
 
 GRACE = 10.0
 """Seconds for a worker to end its guests after SIGTERM; killing QEMU takes far less than one."""
@@ -23,14 +19,3 @@ def end(process: subprocess.Popen[bytes]) -> None:
             process.wait(budget)
         except subprocess.TimeoutExpired:
             continue
-
-
-def unwind_on_sigterm() -> None:
-    """In a worker: SIGTERM unwinds like Ctrl-C, so that nothing is left behind."""
-
-    def interrupted(signum: int, frame: FrameType | None) -> NoReturn:
-        del signum, frame
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupted)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab import paths
-from lab.validate.mutants import StandinMutant, Workshop, load_mutants
-
-from .conftest import guest
+from lab.cache import Cache
+from lab.validate.mutants import StandinMutant, Workshop, load_mutants, open_workshop
 
 FOLDER = paths.tests_dir() / "mutants" / "standin"
 FEW = ("no-shootdown", "own-memory-mapped", "page-leak", "wrong-status")
@@ -19,7 +18,7 @@ FEW = ("no-shootdown", "own-memory-mapped", "page-leak", "wrong-status")
 
 @pytest.fixture(scope="module")
 def workshop() -> Iterator[Workshop]:
-    with Workshop(guest()) as made:
+    with open_workshop(Cache(paths.cache_root())) as made:
         yield made
 
 

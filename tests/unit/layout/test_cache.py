@@ -50,6 +50,24 @@ def test_a_failed_entry_leaves_nothing(tmp_path: Path, error: BaseException) -> 
     assert Cache(tmp_path).get("thing", "k") is None
 
 
+def test_a_scratch_folder_is_gone_afterwards_and_stale_when_its_owner_was_killed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(OSError, match="somewhere else"), cache.scratch("work") as folder:
+        (folder / "x").write_text("1")
+        assert cache.stale() == [], "its owner lives"
+        raise OSError(errno.EACCES, "somewhere else")
+    assert [p for p in tmp_path.rglob("*") if not p.is_dir()] == []
+    code = (
+        "import os, signal, sys, pathlib\nfrom lab.cache import Cache\n"
+        "with Cache(pathlib.Path(sys.argv[1])).scratch('work') as d:\n"
+        "    (d / 'x').write_text('1'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=CHECKOUT, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert [p.name.startswith(".tmp-scratch-") for p in cache.clean()] == [True]
+    assert [p for p in tmp_path.rglob("*") if not p.is_dir()] == []
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     def produce(d: Path) -> None:
         (d / "half").write_text("half")

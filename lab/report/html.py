@@ -50,6 +50,7 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["clean"] = view.clean
+    environment.filters["starred"] = view.starred
     environment.filters["seconds"] = view.seconds
     rows = [_row(result, pair, number, attachments) for number, pair in enumerate(result.scenarios)]
     shown = {name for row in rows for side in row.sides for name, _ in side.texts}
@@ -57,6 +58,8 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
         result=result,
         source=view.source_words(result),
         doubtful=view.doubtful(result),
+        not_exercised=view.not_exercised(result),
+        stars=view.stars(result),
         rows=rows,
         many=len(view.flavours(result)) > 1,
         timeline=timeline(result.phases),

@@ -68,7 +68,7 @@ def _case(result: ValidateResult, pair: ScenarioPair) -> ET.Element:
     if pair.base is None and pair.base_reason:
         lines.append(f"base: {pair.base_reason}")
     for side, outcome in view.sides(pair):
-        lines.append(f"{side}: {view.word(outcome)}")
+        lines.append(f"{side}: {view.starred(outcome)}")
         lines += [f"  {line}" for line in view.seen(outcome)]
     lines += [f"file: {name}" for side in view.SIDES for name in view.files(result, pair, side)]
     ET.SubElement(case, "system-out").text = "\n".join(view.clean(line) for line in lines)

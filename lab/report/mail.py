@@ -26,6 +26,8 @@ def text(result: ValidateResult) -> str:
     lines += view.wrap(f"{result.verdict.upper()}", WIDTH, "Verdict:   ")
     for reason in result.reasons:
         lines += view.wrap(reason, WIDTH, "  - ")
+    for sentence in view.not_exercised(result):
+        lines += view.wrap(sentence, WIDTH, "  ! ")
     for run in result.runs:
         lines += [f"    | {view.clip(view.clean(line), WIDTH - 6)}" for line in run.evidence[-EVIDENCE:]]
     if result.scenarios:
@@ -64,9 +66,9 @@ def _table(result: ValidateResult) -> list[str]:
     lines = [f"  {'scenario':<{width}}{'base':<7}{'patched':<9}change", "  " + "-" * (WIDTH - 2)]
     for pair in result.scenarios:
         name = _name(pair, many, width - 2)
-        row = f"  {name:<{width}}{view.word(pair.base):<7}{view.word(pair.patched):<9}{pair.change}"
+        row = f"  {name:<{width}}{view.starred(pair.base):<7}{view.starred(pair.patched):<9}{pair.change}"
         lines.append(row)
-    return lines
+    return lines + (view.wrap(view.stars(result), WIDTH, "  ") if view.stars(result) else [])
 
 
 def _name(pair: ScenarioPair, with_flavour: bool, width: int = WIDTH) -> str:

@@ -76,6 +76,7 @@ def as_dict(result: ValidateResult) -> dict[str, Any]:
             }
             for a in result.additions
         ],
+        "not_exercised": view.not_exercised(result),
         "reproduce": list(result.reproduce),
     }
 
@@ -103,6 +104,7 @@ def _outcome(outcome: ScenarioOutcome | None, files: Collection[str]) -> dict[st
         "evidence": list(outcome.evidence),
         "observations": outcome.observations,
         "splats": list(outcome.splats),
+        "unobserved": list(outcome.unobserved),
         "files": list(files),
         "seconds": round(outcome.seconds, 3),
     }

@@ -29,8 +29,7 @@ def word(outcome: ScenarioOutcome | None) -> str:
     """``pass``, ``pass*``, ``FAIL``, ``doubt``, ``unseen`` or ``-``."""
     if outcome is not None and outcome.verdict is None:
         return "unseen" if any(r.startswith(NOT_OBSERVABLE) for r in outcome.reasons) else "-"
-    star = "*" if outcome is not None and outcome.unobserved else ""
-    return view.word(outcome) + star
+    return view.starred(outcome)
 
 
 def table(comparison: Comparison) -> str:

@@ -86,9 +86,9 @@ def _scenarios(result: ValidateResult, paint: Paint) -> list[str]:
     named = [(_name(pair, many), ",".join(pair.claims), pair) for pair in result.scenarios]
     name_width = min(40, max([8, *(len(name) for name, _, _ in named)]))
     claims_width = min(14, max([6, *(len(claims) for _, claims, _ in named)]))
-    path_width = WIDTH - name_width - claims_width - len("  base   patched  still-failing    ")
+    path_width = WIDTH - name_width - claims_width - len("  base    patched  still-failing    ")
     head = (
-        f"{'scenario':<{name_width}}  {'base':<5}  {'patched':<7}  {'change':<13}  {'claims':<{claims_width}}"
+        f"{'scenario':<{name_width}}  {'base':<6}  {'patched':<7}  {'change':<13}  {'claims':<{claims_width}}"
     )
     lines = [f"{head}  evidence", "-" * WIDTH]
     for name, claims, pair in named:
@@ -96,14 +96,14 @@ def _scenarios(result: ValidateResult, paint: Paint) -> list[str]:
         path = view.clip_left(view.evidence_path(result, pair), path_width)
         cells = (
             f"{view.clip(name, name_width):<{name_width}}",
-            paint(f"{base:<5}", base),
-            paint(f"{patched:<7}", patched),
+            paint(f"{view.starred(pair.base):<6}", base),
+            paint(f"{view.starred(pair.patched):<7}", patched),
             paint(f"{pair.change:<13}", pair.change),
             f"{view.clip(claims, claims_width):<{claims_width}}",
             path,
         )
         lines.append("  ".join(cells).rstrip())
-    return lines
+    return lines + (view.wrap(view.stars(result), WIDTH) if view.stars(result) else [])
 
 
 def _name(pair: ScenarioPair, with_flavour: bool) -> str:
@@ -144,6 +144,8 @@ def _verdict(result: ValidateResult, paint: Paint) -> list[str]:
     lines = [f"verdict  {paint(result.verdict.upper(), result.verdict)} (exit code {result.exit_code})"]
     for reason in result.reasons:
         lines += view.wrap(reason, WIDTH, "       - ")
+    for sentence in view.not_exercised(result):
+        lines += [paint(line, Verdict.INCONCLUSIVE) for line in view.wrap(sentence, WIDTH, "       ! ")]
     for run in result.runs:
         lines += [f"       | {view.clip(view.clean(line), WIDTH - 9)}" for line in run.evidence[-EVIDENCE:]]
     return lines

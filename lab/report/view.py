@@ -51,6 +51,18 @@ def word(outcome: ScenarioOutcome | None) -> str:
     return {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "doubt"}[verdict]
 
 
+def starred(outcome: ScenarioOutcome | None) -> str:
+    """The word, with a star where the machine did not show all that the scenario looks at."""
+    return word(outcome) + ("*" if outcome is not None and outcome.unobserved else "")
+
+
+def stars(result: ValidateResult) -> str:
+    """What a star in the table means; empty when there is none."""
+    cells = [outcome for pair in result.scenarios for _, outcome in sides(pair)]
+    missing = dict.fromkeys(what for outcome in cells for what in outcome.unobserved)
+    return f"*: judged without what this machine does not show: {', '.join(missing)}" if missing else ""
+
+
 def runs_of(result: ValidateResult, side: str) -> tuple[KernelRun, ...]:
     """The kernel runs of one side, one per flavour."""
     return tuple(run for run in result.runs if run.side == side)
@@ -145,14 +157,36 @@ def reached(result: ValidateResult, addition: Addition) -> tuple[str, ...]:
     )
 
 
+def not_exercised(result: ValidateResult) -> list[str]:
+    """What the series asks for, the stand-in does not have, and no scenario is known to have reached.
+
+    Such code was built and never ran: the verdict, whatever it is, says nothing of it. Empty when no
+    scenario ran.
+    """
+    if not result.scenarios:
+        return []
+    return [
+        f"not exercised: {_called(a)} in {', '.join(a.sites)}: no scenario is known to have reached it, "
+        "so the verdict says nothing of that code"
+        for a in result.additions
+        if a.counts and not reached(result, a)
+    ]
+
+
+def _called(addition: Addition) -> str:
+    number = "" if addition.number is None else f"{addition.number:#06x}"
+    if addition.name:
+        return addition.name + (f" ({number})" if number else "")
+    return f"{addition.kind.replace('_', ' ')} {number or 'whose code is no constant'}"
+
+
 def doubtful(result: ValidateResult) -> list[str]:
     """A sentence for each thing that the series asks for and the stand-in does not have."""
     lines = []
     for addition in result.additions:
         if addition.counts:
             ids = reached(result, addition)
-            told = f"; {len(ids)} did" if ids else "; none is known to have" if result.scenarios else ""
-            lines.append(addition.text + told)
+            lines.append(addition.text + (f"; {len(ids)} did" if ids else ""))
     return lines
 
 

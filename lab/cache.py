@@ -208,14 +208,15 @@ class Cache:
             if fd is None:
                 continue
             try:
-                found.append(temp)
-                if remove:
-                    remove_tree(temp)
+                if temp.exists():  # or its maker has finished it since we looked
+                    found.append(temp)
+                    if remove:
+                        remove_tree(temp)
             finally:
                 self._lock_path(temp.parent.name, key).unlink(missing_ok=True)
                 os.close(fd)
         for lock in sorted((self.root / _LOCKS).glob("*")):
-            fd = try_lock(lock)
+            fd = try_lock(lock, make=False)
             if fd is None:
                 continue
             try:
@@ -227,8 +228,9 @@ class Cache:
         return found
 
 
-def try_lock(path: Path) -> int | None:
-    """Lock ``path`` (made if missing) for the caller; a descriptor to close, or None if held.
+def try_lock(path: Path, *, make: bool = True) -> int | None:
+    """Lock ``path`` (made if missing, unless told otherwise) for the caller; a descriptor to close, or None
+    if it is held, or missing.
 
     Two threads of one process exclude each other too: the lock belongs to the open file.
     The holder removes the file before it unlocks it, so a lock taken on a file that is gone from
@@ -236,7 +238,12 @@ def try_lock(path: Path) -> int | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o644)
+        except FileNotFoundError:
+            if not make:
+                return None
+            raise
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):

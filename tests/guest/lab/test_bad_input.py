@@ -64,7 +64,7 @@ REFUSED = [
     (("validate", "--flavour", "nonsense"), ("'nonsense'", "plain")),
     (("validate", "/nonexistent"), ("/nonexistent", "no such series")),
     (("validate", "v1..v2"), ("v1..v2", "--tree")),
-    (("ssh", "child"), ("payload", "hvlab mmio")),
+    (("ssh", "child"), ("no lab is up", "hvlab up")),
     (("ssh", "--name", "nolab"), ("'nolab'", "hvlab up")),
     (("ledger", "--name", "nolab"), ("'nolab'", "hvlab up")),
     (("mmio", "read", "0x0"), ("no lab is up", "hvlab up")),

@@ -32,6 +32,12 @@ def up(shared_hvlab: Any) -> dict[str, Any]:
     return told
 
 
+def looked_at(place: Any) -> dict[str, Any]:
+    """What ``doctor`` sees. Its exit code also counts what others left in the user's cache."""
+    seen: dict[str, Any] = place("doctor", "--json", expect=None).json
+    return seen
+
+
 def memory_of(up: dict[str, Any]) -> DeviceMemory:
     folder = Path(up["folder"])
     nonce = json.loads((folder / "lab.json").read_text())["info"]["nonce"]
@@ -43,7 +49,12 @@ def test_up_says_what_is_up(up: dict[str, Any], shared_hvlab: Any) -> None:
     assert 0 < up["seconds"] < BUSY
     assert [w["device"] for w in up["windows"]] == ["ivshmem0", "edu0"]
     assert all(w["gpa"] and not w["error"] for w in up["windows"])
-    assert "bench" in shared_hvlab("doctor", "--json").json["up"]
+    assert "bench" in looked_at(shared_hvlab)["up"]
+
+
+def test_payload_has_no_shell(up: dict[str, Any], shared_hvlab: Any) -> None:
+    refused = shared_hvlab("ssh", "child", expect=2).err
+    assert "payload" in refused and "hvlab mmio" in refused
 
 
 def test_ssh_runs_a_command_in_the_root(up: dict[str, Any], shared_hvlab: Any) -> None:
@@ -156,7 +167,7 @@ def test_two_labs_at_once(up: dict[str, Any], shared_hvlab: Any) -> None:
         assert "exists already" in taken
     finally:
         shared_hvlab("down", "--name", second["name"])
-    assert shared_hvlab("doctor", "--json").json["up"] == ["bench"]
+    assert looked_at(shared_hvlab)["up"] == ["bench"]
     assert not Path(second["folder"]).exists()
     shared_hvlab("ssh", "--", "true")
 
@@ -183,7 +194,7 @@ def test_down_leaves_nothing_and_up_survives_its_shell(hvlab: Any) -> None:
     assert not qemu.alive()
     assert hvlab.leftovers() == []
     assert "no lab is called" in hvlab("down", "--name", "orphan", expect=2).err
-    after = hvlab("doctor", "--json").json
+    after = looked_at(hvlab)
     assert after["up"] == [] and not [x for x in after["left"] if "lab" in x.split()]
 
 

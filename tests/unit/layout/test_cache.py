@@ -68,6 +68,31 @@ def test_a_scratch_folder_is_gone_afterwards_and_stale_when_its_owner_was_killed
     assert [p for p in tmp_path.rglob("*") if not p.is_dir()] == []
 
 
+def test_what_its_maker_finishes_while_we_look_is_not_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    lock, half = tmp_path / ".locks" / "thing@k", tmp_path / "thing" / ".tmp-k-1"
+
+    def finish_first(path: Path, *, make: bool = True) -> int | None:
+        lock.unlink(missing_ok=True)
+        if half.exists():
+            half.rename(half.with_name("k"))
+        return try_lock(path, make=make)
+
+    monkeypatch.setattr("lab.cache.try_lock", finish_first)
+    for remove in (False, True):
+        half.mkdir(parents=True)
+        lock.parent.mkdir(exist_ok=True)
+        lock.touch()
+        assert (cache.clean() if remove else cache.stale()) == []
+        assert not list(lock.parent.iterdir()), "looking must not make locks"
+        (half.with_name("k")).rmdir()
+        lock.touch()
+        assert (cache.clean() if remove else cache.stale()) == []
+        assert not list(lock.parent.iterdir())
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     def produce(d: Path) -> None:
         (d / "half").write_text("half")

@@ -78,6 +78,19 @@ u16 hc_lp_run_time(struct hc *c)
 	return ST_OK;
 }
 
+/* We kick LPs and start them by this id: one that runs keeps its own, and no two have the same. */
+static bool apic_id_free(u32 lp, u32 id)
+{
+	if (lps[lp].apic_id == id)
+		return true;
+	if (lps[lp].started || id > MAX_LPS)
+		return false;
+	for (u32 i = 0; i < nlps; i++)
+		if (lps[i].apic_id == id)
+			return false;
+	return true;
+}
+
 u16 hc_add_lp(struct hc *c)
 {
 	const struct in_add_lp *in = c->in;
@@ -85,6 +98,8 @@ u16 hc_add_lp(struct hc *c)
 
 	if (lp >= nlps)
 		return ST_INVALID_LP_INDEX;
+	if (!apic_id_free(lp, in->apic_id))
+		return ST_INVALID_PARAMETER;
 	lps[lp].apic_id = in->apic_id;
 	memset(c->out, 0, sizeof(struct out_add_lp));
 	return ST_OK;

@@ -181,6 +181,41 @@ CASE("one", apic_ids, "VP indexes are found by APIC id")
 	CHECK(r.status != ST_OK, "an unknown APIC id was found");
 }
 
+static u16 add_lp(u32 lp, u32 id)
+{
+	struct in_add_lp *in = call_in();
+
+	in->lp = lp;
+	in->apic_id = id;
+	return call(HC_ADD_LOGICAL_PROCESSOR);
+}
+
+CASE("one", add_running_lp, "an LP that runs can be added again, but not with another APIC id")
+{
+	struct in_apic_ids *in;
+
+	EXPECT(add_lp(0, 0), ST_OK, "ADD_LOGICAL_PROCESSOR as it is");
+	EXPECT(add_lp(0, 3), ST_INVALID_PARAMETER, "ADD_LOGICAL_PROCESSOR with another id");
+	EXPECT(add_lp(MAX_CPUS + 100, 1), ST_INVALID_LP_INDEX, "ADD_LOGICAL_PROCESSOR of an unknown LP");
+	in = call_in();
+	in->partition = PARTITION_SELF;
+	in->apic_id[0] = 0;
+	EXPECT(call_reps(HC_GET_VP_INDEX_FROM_APIC_ID, 1, 0).status, ST_OK, "the VP of the old id");
+}
+
+CASE("one", low_vectors, "SEND_IPI refuses the vectors of exceptions")
+{
+	static const u32 bad[] = { 0, 15, 256 };
+
+	for (u32 i = 0; i < LENGTH(bad); i++) {
+		struct in_send_ipi *in = call_in();
+
+		in->vector = bad[i];
+		in->cpus = 1;
+		EXPECT(call(HC_SEND_IPI), ST_INVALID_PARAMETER, "SEND_IPI");
+	}
+}
+
 /* ---- statistics pages come out of the root's own pool ---- */
 static struct result stats(u16 code, u32 type, u64 id0, u64 id1)
 {

@@ -7,6 +7,7 @@
 #define CR4_START 0x6a0			/* PAE PGE OSFXSR OSXMMEXCPT */
 #define CR0_START 0x80000033		/* PG NE ET MP PE */
 #define CR0_PE_BIT 1
+#define CR0_PG_BIT 0x80000000
 #define MSR_EFER_NUMBER 0xc0000080
 #define EFER_START 0x1900		/* LME NXE SVME */
 #define SEL_CODE64 0x08
@@ -150,6 +151,16 @@ vmrun_guest:
 	mov	%r15, 0x78(%rsi)
 	pop	%rax
 	mov	%rax, 0x30(%rsi)
+	/*
+	 * A guest with EFER.LME set and neither CR0.PG nor CR4.PAE: TCG then restores all of our state but CR0, so that we
+	 * come here without paging. Our mapping is the identity, but without CR0.PE the next VMSAVE or VMRUN would be #UD.
+	 */
+	mov	%cr0, %rax
+	test	$CR0_PG_BIT, %eax
+	jnz	1f
+	mov	$CR0_START, %eax
+	mov	%rax, %cr0
+1:
 	pop	%r15
 	pop	%r14
 	pop	%r13

@@ -13,6 +13,7 @@
 #define GVA 0x7f0000403000ul
 #define VECTOR 0x61
 #define GATE_32 0x8e00u
+#define SEGMENT_REAL_CODE (0xfffful | 0x9bul << 48)	/* limit, attributes */
 
 CASE("one", io_message, "an I/O port message says port, size, direction and where")
 {
@@ -97,6 +98,20 @@ CASE("one", invalid_state, "registers that no processor can run with are a messa
 	EXPECT(set_register(c.id, 0, REG_PENDING_INTERRUPTION, 1 | 1 << 1 | (u64)VECTOR << 16), ST_OK, "set an event");
 	EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_INVALID_VP_REGISTER_VALUE, "message");
 	EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_HALT, "message when all is well again");
+}
+
+CASE("one", half_long_mode, "a child with EFER.LME and no paging leaves the hypervisor in its own mode")
+{
+	struct child c = new_child(0, child_in);
+
+	EXPECT(set_register2(c.id, 0, REG_ES + 1, 0, SEGMENT_REAL_CODE), ST_OK, "set cs");
+	EXPECT(set_register(c.id, 0, REG_CR0, CR0_ET), ST_OK, "set cr0");
+	EXPECT(set_register(c.id, 0, REG_EFER, EFER_LME), ST_OK, "set efer");
+	for (u32 i = 0; i < 3; i++) {
+		EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_IO_PORT, "message");
+		EXPECT(register_of(c.id, 0, REG_EFER), EFER_LME, "efer");
+		EXPECT(register_of(c.id, 0, REG_CR0) & (CR0_PE | CR0_PG), 0, "cr0");
+	}
 }
 
 CASE("one", gpa_message, "the message of a memory intercept carries the instruction")

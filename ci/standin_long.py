@@ -10,10 +10,11 @@ Finished jobs are kept in RESULTS unless the code they depend on changed. ci/lon
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import sys
 from pathlib import Path
+
+from long import load, save
 
 from lab import paths
 from lab.build.standin import build_standin
@@ -39,21 +40,6 @@ def code_key() -> str:
     root = paths.repo_root()
     folders = ("lab", "images/hypervisor", "images/tiny", "tests/mutants")
     return digest(*(tree_digest(root / folder) for folder in folders))
-
-
-def _load(results: Path) -> dict[str, dict[str, object]]:
-    try:
-        known = json.loads(results.read_text())
-        return dict(known["jobs"]) if known["code"] == code_key() else {}
-    except (OSError, ValueError, KeyError):
-        return {}
-
-
-def _save(results: Path, jobs: dict[str, dict[str, object]]) -> None:
-    results.parent.mkdir(parents=True, exist_ok=True)
-    temporary = results.with_suffix(".new")
-    temporary.write_text(json.dumps({"code": code_key(), "jobs": jobs}, indent=1) + "\n")
-    temporary.replace(results)
 
 
 def _fuzz(seed: int | None, hypervisor_args: tuple[str, ...], calls: int) -> dict[str, object]:
@@ -93,15 +79,17 @@ def _mutants() -> dict[str, object]:
 
 def run_jobs(results: Path, calls: int) -> int:
     """How many jobs failed."""
-    jobs = _load(results)
+    known = load(results, code_key())
+    jobs = known["jobs"]
+    assert isinstance(jobs, dict)
     for name, (seed, words) in FUZZ_JOBS.items():
         label = f"{name}, {calls:,} calls"
         if label not in jobs:
             jobs[label] = _fuzz(seed, words, calls)
-            _save(results, jobs)
+            save(results, known)
     if "mutants" not in jobs:
         jobs["mutants"] = _mutants()
-        _save(results, jobs)
+        save(results, known)
     for name, job in jobs.items():
         print(f"{name}: {'ok' if job['ok'] else 'FAILED'}: {job['text']}; {job['again']}")
         if job["why"]:

@@ -136,6 +136,8 @@ class LinuxChild:
         The only good end: QEMU 11 sometimes hangs when its guest powers off.
         """
         self.close()
+        if not self.pid:
+            return  # never started: 0 would mean the whole process group of our shell there
         self._root.run(f"kill -9 {self.pid}; cat {RUN}/alive 2>/dev/null; cat {RUN}/status", timeout=60.0)
 
     def console(self) -> str:

@@ -12,12 +12,11 @@ from typing import Any
 
 from lab import paths
 from lab.build.sandbox import probe
-from lab.cli.labs import _pair
 from lab.machine import state
 from lab.machine.hyperv import check_files, problems
 from lab.machine.qemu import PARKED_SINCE, find_qemu
 from lab.model.errors import BadInput, ExitCode, LabError
-from lab.templates import load_machine
+from lab.templates import load_machine, parse_params
 from lab.validate import preflight
 from lab.validate.kernels import open_cache
 
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _machine(args: argparse.Namespace) -> int:
     """Is a machine that the lab does not boot fit for the scenarios?"""
-    spec = load_machine(args.machine, dict(_pair(p) for p in args.param))
+    spec = load_machine(args.machine, parse_params(args.param))
     if spec.booted_by_lab:
         raise BadInput(
             f"machine {spec.name} is booted by the lab: there is nothing to look at beforehand",

@@ -17,7 +17,7 @@ from lab.model.errors import BadInput, ExitCode
 from lab.model.machine import LinuxChild
 from lab.printable import printable
 from lab.progress import TextProgress
-from lab.templates import load_machine
+from lab.templates import load_machine, parse_params
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.child_files import KNOWN_CHILD, write_ssh_config
 from lab.validate.child_service import start_child
@@ -70,7 +70,7 @@ def add_verbs(verbs: Any) -> None:
 def run_up(args: argparse.Namespace) -> int:
     """Boot, start the child, detach."""
     progress = TextProgress()
-    params = dict(_pair(p) for p in args.param)
+    params = parse_params(args.param)
     spec = load_machine(args.machine, params)
     # What is wrong with the machine shows before a kernel is built, not after.
     choose_accel(spec, find_qemu(args.qemu))
@@ -127,13 +127,6 @@ def run_up(args: argparse.Namespace) -> int:
     verbs += ["hvlab ledger"] if spec.hypervisor == "stand-in" else []
     print("  " + " | ".join([*verbs, "hvlab down"]))
     return ExitCode.PASS
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise BadInput(f"{text!r} is not K=V", where="--param", hint="for example --param cpus=2")
-    return key, value
 
 
 def run_ssh(args: argparse.Namespace) -> int:

@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab.cli.labs import _pair
 from lab.machine.argv import Boot, MachineFiles, NetPorts, build_argv, shell_quoted
 from lab.machine.hyperv import build_hyperv_argv, check_files, problems
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.model.errors import ExitCode
 from lab.model.machine import LinuxChild, MachineSpec
-from lab.templates import available, find, load_machine, render
+from lab.templates import available, find, load_machine, parse_params, render
 from lab.validate.preflight import ssh_command
 
 
@@ -35,7 +34,7 @@ def add_verbs(verbs: Any) -> None:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print machine and command line; files that a boot would make are shown by their names."""
-    params = dict(_pair(p) for p in args.param)
+    params = parse_params(args.param)
     spec = load_machine(args.template, params)
     if spec.ssh is not None:
         argv, about = ssh_command(spec.ssh), "not booted by the lab: this is how it is reached"

@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab.cli.labs import _pair
 from lab.cli.selectors import add_kernel_selectors, add_machine, check_expression, selectors_of
 from lab.machine.qemu import choose_accel, describe, find_qemu
 from lab.model.errors import BadInput
 from lab.model.result import ValidateResult
 from lab.progress import TextProgress
 from lab.report import html, junit, mail, result_json, terminal
-from lab.templates import load_machine
+from lab.templates import load_machine, parse_params
 from lab.validate.attachments import collect
 from lab.validate.kernels import embedded_series
 from lab.validate.walk import ValidateRequest, validate
@@ -98,7 +97,7 @@ def _check_early(args: argparse.Namespace) -> str:
     """Refuse what only the drive would stumble over, minutes later, on every scenario.
 
     Returns how the guests will be executed."""
-    spec, qemu = load_machine(args.machine, dict(_pair(p) for p in args.param)), find_qemu(args.qemu)
+    spec, qemu = load_machine(args.machine, parse_params(args.param)), find_qemu(args.qemu)
     accel = choose_accel(spec, qemu)
     check_expression(args.expression)
     return describe(qemu, accel)

@@ -18,7 +18,7 @@ from lab.progress import Progress, TextProgress
 from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.recording import AbilityMissing, Recording
 from lab.pytest_plugin.scenario import ScenarioMark
-from lab.templates import load_machine
+from lab.templates import load_machine, parse_params
 from lab.usage import cpu_seconds
 from lab.validate.abilities import probe_abilities
 from lab.validate.base import BaseLab
@@ -142,7 +142,7 @@ class LabSession:
         return self._lab
 
     def _boot(self, kernel_args: tuple[str, ...]) -> BaseLab:
-        spec = load_machine(self.options.machine, dict(p.split("=", 1) for p in self.options.params))
+        spec = load_machine(self.options.machine, parse_params(self.options.params))
         if not spec.booted_by_lab:
             return self._connect(spec, kernel_args)
         request = BootRequest(
@@ -151,7 +151,7 @@ class LabSession:
             qemu=self.options.selectors.qemu,
             kernel_args=kernel_args,
             template=self.options.machine,
-            params=dict(p.split("=", 1) for p in self.options.params),
+            params=parse_params(self.options.params),
             # A lab that may be left up must not die with this process.
             name=self._keep,
             detached=self._keep is not None,

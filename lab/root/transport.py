@@ -136,7 +136,7 @@ class Transport:
             seen = ssh.get_remote_server_key()
             if self._host_keys and f"{seen.get_name()} {seen.get_base64()}" not in self._host_keys:
                 raise LabError(
-                    "another machine answers on the port of this lab",
+                    "the host key is not the one that is known: another machine answers",
                     where=self.where,
                     hint="the lab's QEMU has ended and its port was taken over; start the lab again",
                 )

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from lab.model.machine import MachineSpec
 from lab.templates.machines import parse_machine
 from lab.templates.render import Parameter, Rendered, available, find, parameters, render
-from lab.templates.text import parse_size
+from lab.templates.text import parse_params, parse_size
 
 __all__ = [
     "Parameter",
@@ -27,6 +27,7 @@ __all__ = [
     "load_machine",
     "parameters",
     "parse_machine",
+    "parse_params",
     "parse_size",
     "render",
 ]

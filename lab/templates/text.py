@@ -7,6 +7,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from lab.model.errors import BadInput
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -26,6 +28,18 @@ def human(size: int) -> str:
         if size >= _UNITS[unit] and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
     return str(size)
+
+
+def parse_params(words: Iterable[str]) -> dict[str, str]:
+    """Parameters of a template as a user gives them, ``K=V`` each; the last one of a name counts. Raises
+    BadInput."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign:
+            raise BadInput(f"{word!r} is not K=V", where="--param", hint="for example --param cpus=2")
+        found[key] = value
+    return found
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from lab.model.errors import GuestDied, LabError
 from lab.model.result import DetectorProof
 from lab.model.splat import SplatClass
 from lab.progress import NullProgress
-from lab.templates import load_machine
+from lab.templates import load_machine, parse_params
 from lab.unwind import unwind_on_signals
 from lab.usage import cpu_seconds
 from lab.validate.bringup import BootRequest, Lab
@@ -139,7 +139,7 @@ def main(argv: list[str]) -> int:
     writer = ReportWriter(args.report)
     try:
         request = BootRequest(
-            machine=load_machine(args.machine, dict(p.split("=", 1) for p in args.param)),
+            machine=load_machine(args.machine, parse_params(args.param)),
             kernel=read_kernel_file(args.kernel_file),
             qemu=args.qemu,
             kernel_args=HUNG_TASK_ARGS,

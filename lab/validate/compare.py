@@ -17,7 +17,7 @@ from lab.model.machine import MachineSpec
 from lab.model.result import KernelRun
 from lab.model.verdict import Verdict
 from lab.progress import Progress
-from lab.templates import find, load_machine, parameters
+from lab.templates import find, load_machine, parameters, parse_params
 from lab.validate import kernels
 from lab.validate.drive import DriveRequest, drive
 from lab.validate.kernels import Builder, Selectors
@@ -61,7 +61,7 @@ def split_params(machines: list[str], params: list[str]) -> dict[str, tuple[str,
 
 def load_machines(machines: Mapping[str, tuple[str, ...]]) -> dict[str, MachineSpec]:
     """Every machine's spec. Raises BadInput for one that no scenario can run on."""
-    specs = {m: load_machine(m, dict(p.split("=", 1) for p in params)) for m, params in machines.items()}
+    specs = {m: load_machine(m, parse_params(params)) for m, params in machines.items()}
     for name, spec in specs.items():
         if spec.hypervisor == "hyperv" or not spec.runs_children:
             hint = (

@@ -20,7 +20,7 @@ from lab.model.surface import Addition
 from lab.model.verdict import Verdict
 from lab.progress import Progress
 from lab.surface.added import summary
-from lab.templates import load_machine
+from lab.templates import load_machine, parse_params
 from lab.validate import kernels, surface
 from lab.validate.blame import name_patches
 from lab.validate.kernels import Builder, Selectors
@@ -281,5 +281,5 @@ def _machine(request: ValidateRequest) -> str:
     """The machine's kind, where it is not the default: less may be observed there."""
     if request.machine == DEFAULT_MACHINE:
         return ""
-    kind = load_machine(request.machine, dict(p.split("=", 1) for p in request.params)).hypervisor
+    kind = load_machine(request.machine, parse_params(request.params)).hypervisor
     return f"machine {request.machine} ({kind})"

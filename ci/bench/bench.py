@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from lab.model.kernel import KernelImage
 from lab.progress import TextProgress
+from lab.unwind import unwind_on_signals
 from lab.validate.bringup import BootRequest, Lab
 from lab.validate.kernels import Selectors, embedded_series, prepare
 
@@ -57,6 +58,7 @@ def spread(values: Sequence[float]) -> str:
 def main(run: Callable[[argparse.Namespace], float], options: argparse.ArgumentParser) -> int:
     """Run a benchmark that returns a ratio; it becomes the last line."""
     args = options.parse_args()
+    unwind_on_signals()
     print(host(), flush=True)
     ratio = run(args)
     print(host())

@@ -23,7 +23,12 @@ DEFAULT = ("mshv-root", "kvm-root")
 def add_verbs(verbs: Any) -> None:
     """Register ``compare``."""
     parser: argparse.ArgumentParser = verbs.add_parser(
-        "compare", help="the same scenarios on several machines, side by side", description=__doc__
+        "compare",
+        help="the same scenarios on several machines, side by side",
+        description="The same kernels and scenarios on several machines, so that the stand-in is not its own "
+        "yardstick.",
+        epilog="exit codes: 0 the machines agree on the newest kernel, 1 they differ there, 2 bad input, "
+        "3 nothing was judged twice or something is in doubt, 4 a machine did not get to the scenarios",
     )
     parser.add_argument(
         "series",

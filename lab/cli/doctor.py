@@ -26,7 +26,12 @@ MIN_FREE = 8 << 30
 
 def add_verbs(verbs: Any) -> None:
     """Register ``doctor``."""
-    doctor = verbs.add_parser("doctor", help="check this machine; --clean removes what dead runs left")
+    doctor = verbs.add_parser(
+        "doctor",
+        help="check this machine; --clean removes what dead runs left",
+        description="Say whether this machine is fit for the lab, and what killed runs have left behind.",
+        epilog="exit codes: 0 fit and clean, 4 something is missing or left over",
+    )
     doctor.add_argument("--clean", action="store_true", help="remove what no live owner holds")
     doctor.add_argument(
         "--machine", metavar="M", help="check a machine that the lab does not boot: external, hyperv"

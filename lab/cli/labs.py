@@ -33,7 +33,12 @@ def add_name(parser: argparse.ArgumentParser) -> None:
 
 def add_verbs(verbs: Any) -> None:
     """Register the verbs."""
-    up = verbs.add_parser("up", help="boot a lab and leave it running")
+    up = verbs.add_parser(
+        "up",
+        help="boot a lab and leave it running",
+        description="Boot a machine and leave it running, with its child and the devices in it. Several may "
+        "be up at once, each with its name.",
+    )
     add_kernel_selectors(up)
     add_machine(up)
     up.add_argument("--name", metavar="N", help="name of the lab (default: lab-1, lab-2, ...)")
@@ -47,13 +52,18 @@ def add_verbs(verbs: Any) -> None:
     ssh = verbs.add_parser(
         "ssh",
         help="log in to the root (or run a command there)",
+        description="Log in to the root or to its Linux child, or run a command there and end with its code.",
         usage="hvlab ssh [--name N] [root|child] [-- COMMAND ...]",
     )
     add_name(ssh)
     ssh.add_argument("where", nargs="?", choices=("root", "child"), default="root")
     ssh.set_defaults(run=run_ssh)
 
-    console = verbs.add_parser("console", help="the root's serial console; leave with Ctrl-]")
+    console = verbs.add_parser(
+        "console",
+        help="the root's serial console; leave with Ctrl-]",
+        description="Attach to the root's serial console (leave with Ctrl-]), or print what was said on it.",
+    )
     add_name(console)
     console.add_argument(
         "--child", action="store_true", help="print what the Linux child said on its own console"
@@ -61,7 +71,9 @@ def add_verbs(verbs: Any) -> None:
     console.add_argument("--log", action="store_true", help="print what it said so far and end")
     console.set_defaults(run=run_console)
 
-    down = verbs.add_parser("down", help="end a lab; nothing of it stays")
+    down = verbs.add_parser(
+        "down", help="end a lab; nothing of it stays", description="End a lab; nothing of it stays."
+    )
     add_name(down)
     down.add_argument("--all", action="store_true", help="every lab that is up")
     down.set_defaults(run=run_down)

@@ -22,7 +22,12 @@ POLL = 0.1
 
 def add_verbs(verbs: Any) -> None:
     """Register the verbs."""
-    ledger = verbs.add_parser("ledger", help="hypercalls and intercepts as the stand-in recorded them")
+    ledger = verbs.add_parser(
+        "ledger",
+        help="hypercalls and intercepts as the stand-in recorded them",
+        description="What the stand-in recorded: every hypercall with its result, every intercept, dispatch "
+        "and event, in order. Reading it costs the guest nothing.",
+    )
     add_name(ledger)
     ledger.add_argument("--follow", "-f", action="store_true", help="go on printing new records")
     ledger.add_argument(
@@ -32,13 +37,22 @@ def add_verbs(verbs: Any) -> None:
     ledger.add_argument("--json", action="store_true", help="one JSON object per line")
     ledger.set_defaults(run=run_ledger)
 
-    slat = verbs.add_parser("slat", help="second-level page tables of the child partitions")
+    slat = verbs.add_parser(
+        "slat",
+        help="second-level page tables of the child partitions",
+        description="What of the children's memory is mapped where, right now.",
+    )
     add_name(slat)
     slat.add_argument("--partition", type=int, metavar="ID", help="only this partition")
     slat.add_argument("--json", action="store_true", help="print JSON")
     slat.set_defaults(run=run_slat)
 
-    mmio = verbs.add_parser("mmio", help="read or write a passed-through BAR as the child does")
+    mmio = verbs.add_parser(
+        "mmio",
+        help="read or write a passed-through BAR as the child does",
+        description="Let the child of a lab read or write a passed-through BAR. Exit code 1 when an access "
+        "does not get through; what it ran into is said.",
+    )
     actions = mmio.add_subparsers(metavar="read|write", required=True)
     for action in ("read", "write"):
         sub = actions.add_parser(action, help=f"{action} at an offset in the BAR")

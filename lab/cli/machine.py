@@ -14,16 +14,24 @@ from lab.machine.hyperv import build_hyperv_argv, check_files, problems
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.model.errors import ExitCode
 from lab.model.machine import LinuxChild, MachineSpec
-from lab.templates import available, find, load_machine, parse_params, render
+from lab.templates import about, available, find, load_machine, parse_params, render
 from lab.validate.preflight import ssh_command
 
 
 def add_verbs(verbs: Any) -> None:
     """Register ``machine show`` and ``machine list``."""
-    machine = verbs.add_parser("machine", help="machine templates")
+    machine = verbs.add_parser(
+        "machine", help="machine templates", description="Machine templates and their command lines."
+    )
     actions = machine.add_subparsers(metavar="show|list", required=True)
     show = actions.add_parser("show", help="the rendered machine and its QEMU command line, ready to paste")
-    show.add_argument("template", nargs="?", default="mshv-root", metavar="TEMPLATE")
+    show.add_argument(
+        "template",
+        nargs="?",
+        default="mshv-root",
+        metavar="TEMPLATE",
+        help="name of a template or path to one (default: %(default)s)",
+    )
     show.add_argument("--param", metavar="K=V", action="append", default=[], help="parameter of the template")
     show.add_argument("--qemu", metavar="PATH", help="qemu-system-x86_64 to use")
     show.add_argument("--json", action="store_true", help="print JSON")
@@ -85,8 +93,10 @@ def _show(
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print template names."""
+    """Print names of templates, and what each is."""
     del args
-    for name, path in available().items():
-        print(f"{name}\t{path}")
+    shipped = available()
+    width = max(map(len, shipped))
+    for name, path in shipped.items():
+        print(f"{name:<{width}}  {about(path)}")
     return ExitCode.PASS

@@ -23,7 +23,11 @@ _STATES = (State.IMPLEMENTED, State.REFUSED, State.IGNORED)
 def add_verbs(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser(
-        "surface", help="hypercalls, MSRs, CPUID leaves, registers a kernel can use; what the stand-in has"
+        "surface",
+        help="what a kernel can ask of the hypervisor, and what the stand-in does then",
+        description="Hypercalls, MSRs, CPUID leaves, registers, properties and messages that a kernel and "
+        "QEMU can use: how many the stand-in implements, refuses with the defined answer, or ignores.",
+        epilog="exit codes: 0 the list knows all that this kernel can issue, 1 it does not, 2 bad input",
     )
     add_source(parser)
     parser.add_argument(

@@ -26,7 +26,12 @@ from lab.validate.walk import ValidateRequest, validate
 def add_verbs(verbs: Any) -> None:
     """Register ``validate``."""
     parser: argparse.ArgumentParser = verbs.add_parser(
-        "validate", help="judge a series on base and patched kernel", description=__doc__
+        "validate",
+        help="judge a series on base and patched kernel",
+        description="A series in, a verdict with its evidence out: base and patched kernel are built, "
+        "booted, driven through the same scenarios and compared.",
+        epilog="exit codes: 0 pass, 1 the series fails, 2 bad input, 3 inconclusive, 4 the lab or its base "
+        "could not run",
     )
     parser.add_argument(
         "series",

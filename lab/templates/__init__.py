@@ -16,12 +16,13 @@ from collections.abc import Mapping
 
 from lab.model.machine import MachineSpec
 from lab.templates.machines import parse_machine
-from lab.templates.render import Parameter, Rendered, available, find, parameters, render
+from lab.templates.render import Parameter, Rendered, about, available, find, parameters, render
 from lab.templates.text import parse_params, parse_size
 
 __all__ = [
     "Parameter",
     "Rendered",
+    "about",
     "available",
     "find",
     "load_machine",

@@ -73,6 +73,12 @@ def find(name: str) -> Path:
     return shipped[name]
 
 
+def about(path: Path) -> str:
+    """What a template says of itself: its first comment behind the licence's. Raises BadInput."""
+    comments = [text.strip() for text in re.findall(r"\{#(.*?)#\}", _read(path), re.DOTALL)]
+    return next((text for text in comments if not text.startswith("SPDX-")), "")
+
+
 def parameters(path: Path) -> list[Parameter]:
     """Declared parameters of a template, in order. Raises BadInput for a template that cannot be read."""
     return _declarations(path, _read(path))

@@ -31,13 +31,36 @@ def ends(*argv):
         return e.code
 
 
-VERBS = ("validate", "up", "ssh", "console", "down", "ledger", "slat", "mmio", "machine", "surface", "doctor")
+VERBS = (
+    "validate",
+    "compare",
+    "up",
+    "ssh",
+    "console",
+    "down",
+    "ledger",
+    "slat",
+    "mmio",
+    "machine",
+    "surface",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb, capsys):
     assert ends(verb, "--help") == 0
-    assert "usage: hvlab " + verb in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "usage: hvlab " + verb in said
+    paragraphs = said.split("\n\n")
+    assert paragraphs[1].strip().endswith("."), "a sentence on what it does, before the options"
+
+
+def test_every_template_is_listed_with_what_it_is(capsys):
+    assert ends("machine", "list") == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert {"mshv-root", "mshv-root-linux-child", "kvm-root", "external", "hyperv"} <= lines.keys()
+    assert all(text.endswith(".") for text in lines.values()), lines
 
 
 def test_no_verb_is_bad_input(capsys):

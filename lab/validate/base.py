@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from lab.validate.witness import ROOT_PARTITION, Witness
 
 GONE_BUDGET = 5.0
 """Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
+_PATIENCE = 20.0
+"""The same where a scenario waits for nothing else, for hosts that are busy with other work."""
+_POLL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +144,20 @@ class BaseLab:
         where nobody sees them: ask ``witness.sees_children`` before that counts for anything."""
         if not self.witness.sees_children:
             return []
-        deadline = time.monotonic() + GONE_BUDGET
-        while True:
-            left = self.witness.children()
-            if not left or time.monotonic() > deadline:
-                return left
+        return self._left(self.witness.children, GONE_BUDGET)
+
+    def wait_gone(self, partition: int) -> None:
+        """Wait until nobody knows a destroyed partition any more. AssertionError when it stays,
+        NotObservable where nobody sees partitions."""
+        left = self._left(lambda: [p for p in self.witness.children() if p == partition], _PATIENCE)
+        assert not left, f"partition {partition} is still there after {_PATIENCE:.0f} s"
+
+    def _left(self, look: Callable[[], list[int]], budget: float) -> list[int]:
+        deadline = time.monotonic() + budget
+        while (left := look()) and time.monotonic() < deadline:
             self.watch.check("waiting for destroyed partitions to go")
-            time.sleep(0.01)
+            time.sleep(_POLL)
+        return left
 
     def clear_faults(self) -> None:
         """Take back what a scenario made the hypervisor do."""

@@ -117,7 +117,7 @@ def test_child_has_disk_network_and_clock(plain: Up) -> None:
     ssh.run("echo 3 >/proc/sys/vm/drop_caches")
     assert ssh.run("sha256sum </var/file").out == written, "the disk gives back something else"
     assert ssh.run("test -b /dev/vdb && findmnt -no SOURCE /mnt/old/mnt/disk").out.strip() == "/dev/vdb"
-    assert "0% packet loss" in root.run("ping -c 3 -W 5 10.9.0.2", timeout=30.0).out
+    assert " 0% packet loss" in root.run("ping -c 3 -W 5 10.9.0.2", timeout=30.0).out
     clock = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
     assert ssh.run(f"cat {clock}").out.strip() in ("tsc", "hyperv_clocksource_tsc_page")
     before = time.monotonic()

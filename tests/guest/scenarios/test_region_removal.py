@@ -3,23 +3,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from lab.child.protocol import Access
 
 scenario = pytest.mark.scenario
-GONE_BUDGET = 5.0
-
-
-def wait_gone(lab, partition):
-    """Until nobody knows the partition any more; the driver tears down in delayed work."""
-    deadline = time.monotonic() + GONE_BUDGET
-    while partition in lab.witness.children():
-        assert time.monotonic() < deadline, f"partition {partition} is still there after {GONE_BUDGET:.0f} s"
-        lab.watch.check("waiting for the partition to go")
-        time.sleep(0.02)
 
 
 @scenario(claims=("C17",), quick=True)
@@ -91,7 +79,7 @@ def test_killed_vmm_leaves_nothing_mapped(lab, mapped, device, evidence):
     m = mapped(device)
     m.touch(0)
     m.child.kill()
-    wait_gone(lab, m.partition)
+    lab.wait_gone(m.partition)
     owners = m.owners()
     evidence.observe("owners of the BAR after the VMM was killed", owners)
     assert not owners, "pages of the BAR are still mapped by a child"
@@ -102,7 +90,7 @@ def test_destroyed_partition_leaves_nothing_mapped(lab, mapped, device, ledger, 
     m = mapped(device)
     m.touch(0)
     m.child.destroy()
-    wait_gone(lab, m.partition)
+    lab.wait_gone(m.partition)
     assert not m.owners(), "pages of the BAR are still mapped by a child"
     if not ledger.seen:
         evidence.unseen("withdrawal of the memory, deletion of the partition")

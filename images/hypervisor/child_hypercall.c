@@ -19,6 +19,9 @@ struct call {
 	u32 in_bytes;
 };
 
+/* As for the root's calls: another VP can write to the page meanwhile. */
+static u64 inputs[MAX_LPS][PAGE / sizeof(u64)];
+
 struct in_flush { u64 space, flags, vps; } PACKED;
 struct in_flush_ex { u64 space, flags; struct wire_vp_set set; } PACKED;
 struct in_ipi_ex { u32 vector, reserved; struct wire_vp_set set; } PACKED;
@@ -220,7 +223,7 @@ static const struct child_op *find(u16 code)
 }
 
 /* ---- the frame ---- */
-/* Memory of the child at [gpa, gpa + n), which lies in one page. If it is not there, the VMM sees the fault first. */
+/* Memory of the child within one page: good as long as the VP counts as in its guest, or hv_lock is held. If it is not there, the VMM sees the fault first. */
 static u8 *reach(struct vp *vp, u64 gpa, bool writes)
 {
 	u64 pfn;
@@ -247,16 +250,30 @@ static u16 check(const struct call *c, const struct child_op *op, bool fast, u64
 	return ST_OK;
 }
 
-static u16 run(struct call *c, const struct child_op *op)
+static bool fetch(struct call *c, u64 in, u64 out, u64 out_bytes)
 {
-	u16 st;
+	const u8 *p = reach(c->vp, in, false);
 
-	if (!(op->flags & LOCKED))
-		return op->run(c);
-	child_leave(c->vp);
-	st = op->run(c);
-	child_enter(c->lp, c->vp);
-	return st;
+	c->out = p && out_bytes ? reach(c->vp, out, true) : NULL;
+	if (!p || (out_bytes && !c->out))
+		return false;
+	c->in = memcpy(inputs[c->lp->index], p, c->in_bytes);
+	return true;
+}
+
+/* Input and output are looked up behind child_leave(): until the lock is ours, what they lie in may be given away. */
+static bool run(struct call *c, const struct child_op *op, bool fast, u64 out_bytes, u16 *st)
+{
+	bool there;
+
+	if (op->flags & LOCKED)
+		child_leave(c->vp);
+	there = fast || fetch(c, c->vp->g.rdx, c->vp->g.r8, out_bytes);
+	if (there)
+		*st = op->run(c);
+	if (op->flags & LOCKED)
+		child_enter(c->lp, c->vp);
+	return there;
 }
 
 /* Refusals only: the good ones are too many, and the child's own affair. */
@@ -297,14 +314,8 @@ enum child_action child_vmmcall(struct lp *lp, struct vp *vp)
 		c.in_bytes = op->in_bytes + 8 * c.varhead + c.reps * op->rep_in;
 		out_bytes = c.reps * op->rep_out;
 		st = check(&c, op, ctl & CTL_FAST, vp->g.rdx, vp->g.r8, out_bytes);
-		if (!st && !(ctl & CTL_FAST)) {
-			c.in = reach(vp, vp->g.rdx, false);
-			c.out = out_bytes ? reach(vp, vp->g.r8, true) : NULL;
-			if (!c.in || (out_bytes && !c.out))
-				return CHILD_MESSAGE;
-		}
-		if (!st)
-			st = run(&c, op);
+		if (!st && !run(&c, op, ctl & CTL_FAST, out_bytes, &st))
+			return CHILD_MESSAGE;
 	}
 	note(&c, ctl, st);
 	v->rax = st | (u64)(op && op->flags & REPEATS ? c.done : 0) << RESULT_DONE_SHIFT;

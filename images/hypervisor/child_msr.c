@@ -5,7 +5,6 @@
 #include "hv.h"
 
 #define STORED_MSR BIT(32)		/* key space of MSRs among the stored registers */
-#define EFER_KNOWN (BIT(0) | EFER_LME | EFER_LMA | BIT(11) | BIT(14))	/* SCE, LME, LMA, NX, FFXSR */
 #define MTRR_DEF_KNOWN 0xcfful
 #define MTRR_BASE_LOW 0xfful
 #define MTRR_MASK_LOW BIT(11)
@@ -40,14 +39,6 @@ static bool reads_zero(u32 m)
 	case MSR_OSVW_STATUS: return true;
 	}
 	return false;
-}
-
-static bool efer_write(struct vmcb *v, u64 val)
-{
-	if (val & ~EFER_KNOWN || (v->cr0 & CR0_PG && (val ^ v->efer) & EFER_LME))
-		return false;
-	v->efer = (val & ~EFER_LMA) | (v->efer & EFER_LMA) | EFER_SVME;
-	return true;
 }
 
 static bool pat_valid(u64 val)

@@ -119,6 +119,7 @@
 #define XSAVE_MXCSR 24
 #define XSAVE_ST0 32
 #define XSAVE_XMM0 160
+#define XSAVE_XMM_SIZE 256
 #define XSAVE_HEADER 512
 #define XSAVE_HEADER_SIZE 64
 #define XSAVE_USED 0x400		/* x87, SSE, AVX: what we carry */

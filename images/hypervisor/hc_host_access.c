@@ -57,13 +57,13 @@ static u16 change(u64 pfn, u64 pages, const struct host_access *a)
 u16 hc_host_access(struct hc *c)
 {
 	const struct in_host_access *in = c->in;
-	u32 access = READ_ONCE(in->access), flags = READ_ONCE(in->flags);
+	u32 access = in->access, flags = in->flags;
 	u64 pages = flags & HOST_HUGE_PAGE ? HUGE_PAGES : flags & HOST_LARGE_PAGE ? LARGE_PAGES : 1;
 	struct host_access a = { 0 };
-	u16 st = check(c, access, flags, READ_ONCE(in->partition), &a);
+	u16 st = check(c, access, flags, in->partition, &a);
 
 	for (c->done = c->start; c->done < c->reps && !st; c->done += !st)
-		st = change(READ_ONCE(in->pfn[c->done]), pages, &a);
+		st = change(in->pfn[c->done], pages, &a);
 	if (!a.acquire)
 		root_shootdown();
 	return st;

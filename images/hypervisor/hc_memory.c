@@ -2,8 +2,6 @@
 /* Hypercalls about memory: deposited pages, guest physical mappings, access states. */
 #include "hc.h"
 
-#define DEPOSIT_MAX (PAGE / sizeof(u64))
-
 static u64 last_of(const struct hc *c) { return c->reps ? c->reps - 1 : 0; }
 
 /* ---- deposited pages ---- */
@@ -20,25 +18,19 @@ u16 hc_deposit(struct hc *c)
 {
 	const struct in_deposit *in = c->in;
 	struct partition *pt = hc_partition(c, in->partition);
-
-	static u64 taken[DEPOSIT_MAX];	/* the root can still change its list */
-	u32 n = 0;
 	u16 st = ST_OK;
 
 	if (!pt)
 		return ST_INVALID_PARTITION_ID;
 	if (pt->state == PT_FINALIZED)
 		return ST_INVALID_PARTITION_STATE;
-	for (c->done = c->start; c->done < c->reps && !st; n += !st) {
-		taken[n] = READ_ONCE(in->pfn[c->done]);
-		st = page_take(taken[n], pt);
-		c->done += !st;
-	}
-	if (n)
+	for (c->done = c->start; c->done < c->reps && !st; c->done += !st)
+		st = page_take(in->pfn[c->done], pt);
+	if (c->done > c->start)
 		root_shootdown();
-	pt->pool.ntotal += n;
-	while (n--)
-		pool_put(&pt->pool, (void *)(taken[n] * PAGE));
+	pt->pool.ntotal += c->done - c->start;
+	for (u32 i = c->done; i-- > c->start;)
+		pool_put(&pt->pool, (void *)(in->pfn[i] * PAGE));
 	return st;
 }
 
@@ -126,8 +118,8 @@ u16 hc_map_gpa(struct hc *c)
 {
 	const struct in_map_gpa *in = c->in;
 	struct partition *pt = hc_partition(c, in->partition);
-	u64 gfn = READ_ONCE(in->gfn);
-	u32 flags = READ_ONCE(in->flags), access = access_of(flags);
+	u64 gfn = in->gfn;
+	u32 flags = in->flags, access = access_of(flags);
 	u64 n = stride(flags, MAP_LARGE_PAGE);
 	u16 st = check_target(pt, gfn);
 
@@ -136,7 +128,7 @@ u16 hc_map_gpa(struct hc *c)
 		return st;
 	child_overlays_lift(pt, gfn, c->reps * n);
 	for (c->done = c->start; c->done < c->reps; c->done++) {
-		st = npt_map(pt, gfn + c->done * n, READ_ONCE(in->pfn[c->done]), access, n > 1);
+		st = npt_map(pt, gfn + c->done * n, in->pfn[c->done], access, n > 1);
 		if (st)
 			break;
 	}
@@ -161,8 +153,8 @@ u16 hc_unmap_gpa(struct hc *c)
 {
 	const struct in_unmap_gpa *in = c->in;
 	struct partition *pt = hc_partition(c, in->partition);
-	u64 gfn = READ_ONCE(in->gfn);
-	u32 flags = READ_ONCE(in->flags);
+	u64 gfn = in->gfn;
+	u32 flags = in->flags;
 	u64 n = stride(flags, UNMAP_LARGE_PAGE);
 	u16 st = check_target(pt, gfn);
 
@@ -198,7 +190,7 @@ u16 hc_access_states(struct hc *c)
 {
 	const struct in_access_states *in = c->in;
 	struct partition *pt = hc_partition(c, in->partition);
-	u64 gfn = READ_ONCE(in->gfn), f = READ_ONCE(in->flags);
+	u64 gfn = in->gfn, f = in->flags;
 	u32 set = (f & ACCESS_SET_ACCESSED ? ACCESS_ACCESSED : 0) | (f & ACCESS_SET_DIRTY ? ACCESS_DIRTY : 0);
 	u32 clear = (f & ACCESS_CLEAR_ACCESSED ? ACCESS_ACCESSED : 0) | (f & ACCESS_CLEAR_DIRTY ? ACCESS_DIRTY : 0);
 	u8 *out = c->out;

@@ -75,8 +75,8 @@ static u16 map(struct hc *c, u64 *at, u64 **shown)
 	if (st)
 		return st;
 	s = find(type, id);
-	if (s && at)
-		return ST_INVALID_PARAMETER;	/* it cannot be in two places */
+	if (s && (at || !stats_attach(type, id, area_of(id), &s->page)))	/* attach: a VP may have come back */
+		return ST_INVALID_PARAMETER;	/* it cannot be in two places, or is gone */
 	if (!s) {
 		s = unused();
 		if (!s)

@@ -253,6 +253,7 @@ extern struct host_block host_block;
 void svm_enable(struct lp *);
 void vmcb_check_init(void);		/* svm_check.c */
 bool vmcb_valid(const struct vmcb *);
+bool efer_write(struct vmcb *, u64 val);
 void vmcb_init(struct vmcb *, u64 ncr3, u32 asid);
 void inject_exception(struct vmcb *, u32 vector, bool has_error, u32 error);
 void world_to_child(struct lp *, struct vp *);
@@ -358,6 +359,7 @@ u16 vp_get_register(struct vp *, u32 name, u64 v[2]);
 u16 vp_set_register(struct lp *, struct vp *, u32 name, const u64 v[2]);
 u64 *vp_stored(struct vp *, u64 key, bool add);
 bool vp_register_modelled(u32 name);
+void vp_cpl_from_ss(struct vp *);
 u16 vp_state(struct vp *, u32 type, const u64 *pfns, u32 npfns, bool set);
 void fpu_sanitise(struct vp *);
 void registers_page_out(struct vp *);

@@ -4,6 +4,9 @@
 
 #define FAST_INPUT 16			/* bytes in rdx and r8 */
 
+/* A call's input is read once: the root can write to its page, or give it away, while the call is under way. */
+static u64 inputs[MAX_LPS][PAGE / sizeof(u64)];
+
 struct partition *hc_partition(struct hc *c, u64 id)
 {
 	c->pt = pt_find(id == PARTITION_SELF ? ROOT_ID : id);
@@ -20,11 +23,8 @@ u16 hc_vp(struct hc *c, u64 id, u32 index, struct vp **vp)
 	return *vp ? ST_OK : ST_INVALID_VP_INDEX;
 }
 
-/* For a call that has dropped hv_lock: are its pages still the root's? It may have given them away meanwhile. */
-bool hc_still_there(const struct hc *c)
-{
-	return c->fast || ((!c->in || root_ptr((u64)c->in, 1)) && (!c->out || root_ptr((u64)c->out, 1)));
-}
+/* For a call that has dropped hv_lock: is its output page still the root's? It may have given it away meanwhile. */
+bool hc_still_there(const struct hc *c) { return !c->out || root_ptr((u64)c->out, 1); }
 
 /* Calls that have no effect here; the table marks them OP_IGNORED where a real hypervisor would do something. */
 u16 hc_accept(struct hc *c)
@@ -63,6 +63,8 @@ static u16 check_frame(struct hc *c, const struct op *op, u64 in_gpa, u64 out_gp
 		c->out = out_bytes ? root_ptr(out_gpa, out_bytes) : NULL;
 		if ((in_bytes && !c->in) || (out_bytes && !c->out))
 			return ST_INVALID_ALIGNMENT;
+		if (c->in)
+			c->in = memcpy(inputs[c->lp->index], c->in, in_bytes);
 	}
 	return ST_OK;
 }

@@ -97,7 +97,7 @@ static void crash_notify(struct lp *lp, u64 ctl)
 static enum outcome msr_write(struct lp *lp, u32 m, u64 val)
 {
 	switch (m) {
-	case MSR_EFER: lp->vmcb->efer = (val & ~EFER_LMA) | (lp->vmcb->efer & EFER_LMA) | EFER_SVME; break;
+	case MSR_EFER: return efer_write(lp->vmcb, val) ? MSR_DONE : MSR_FAULT;
 	case MSR_VM_CR: break;
 	case MSR_X2APIC_ICR: root_icr(lp, val >> ICR_DEST_SHIFT, val); break;
 	case SMSR_GUEST_OS_ID:

@@ -53,6 +53,15 @@ static bool event_valid(u64 event)
 	return type == EVENT_INTR || type == EVENT_NMI || type == EVENT_SOFTWARE;
 }
 
+/* A guest writes EFER. False is #GP. LMA follows from paging, and SVME is not the guest's. */
+bool efer_write(struct vmcb *v, u64 val)
+{
+	if (val & ~(EFER_VALID & ~EFER_SVME) || (v->cr0 & CR0_PG && (val ^ v->efer) & EFER_LME))
+		return false;
+	v->efer = (val & ~EFER_LMA) | (v->efer & EFER_LMA) | EFER_SVME;
+	return true;
+}
+
 bool vmcb_valid(const struct vmcb *v)
 {
 	bool paging = v->cr0 & CR0_PG;

@@ -22,7 +22,6 @@ typedef _Bool bool;
 #define PAGE_BASE(a) ((a) & ~(PAGE - 1))
 #define LARGE_PAGES 512ul		/* 4 KiB pages in a 2 MiB page */
 #define BIT(n) (1ul << (n))
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))	/* what the root may change meanwhile */
 #define LENGTH(a) (sizeof(a) / sizeof(*(a)))
 #define OFFSET(t, m) __builtin_offsetof(t, m)
 #define CHECK_SIZE(t, n) _Static_assert(sizeof(t) == (n), "size of " #t)

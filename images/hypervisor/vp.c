@@ -27,7 +27,6 @@ u16 vp_create(struct partition *pt, u32 index)
 	vp = &pt->vp[index];
 	memset(vp, 0, sizeof *vp);
 	vp->born = ++births;
-	vp->used = true;
 	vp->index = index;
 	vp->pt = pt;
 	vp->vmcb = pool_get(&pt->pool);
@@ -46,6 +45,7 @@ u16 vp_create(struct partition *pt, u32 index)
 	child_vp_init(vp);
 	vp->wait_sipi = index && vp_has_lapic(vp);
 	vp->regs_page->version = REGISTER_PAGE_VERSION;
+	__atomic_store_n(&vp->used, true, __ATOMIC_RELEASE);	/* its siblings look at it without the lock */
 	return ST_OK;
 }
 

@@ -98,7 +98,6 @@ enum run_end vp_run(struct lp *lp, struct vp *vp)
 	u64 start = rdtsc(), in_guest = 0;
 	enum run_end end;
 
-	overlay_state_in(vp);
 	registers_page_in(vp);
 	inject_pending(vp);
 	vp->dispatches++;

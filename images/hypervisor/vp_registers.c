@@ -169,6 +169,8 @@ static u16 set_activity(struct lp *lp, struct vp *vp, u64 val)
 	return ST_OK;
 }
 
+void vp_cpl_from_ss(struct vp *vp) { vp->vmcb->cpl = vp->vmcb->ss.attributes >> SS_DPL_SHIFT & 3; }
+
 u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 {
 	struct vmcb *v = vp->vmcb;
@@ -185,6 +187,8 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 	if (name == REG_DELIVERABILITY && val[0])
 		LEDGER_EVENT(lp, EV_REGISTER_SET, FLAG_UNIMPLEMENTED, name, vp->pt->id, vp->index, val[0]);
 	if (name == REG_XFEM && !xcr0_valid(val[0], xcr0_max))
+		return ST_INVALID_REGISTER_VALUE;
+	if (name == REG_TSC_AUX && val[0] >> 32)	/* WRMSR of the hypervisor itself would fault */
 		return ST_INVALID_REGISTER_VALUE;
 	if (p) {
 		*p = val[0];
@@ -211,7 +215,7 @@ u16 vp_set_register(struct lp *lp, struct vp *vp, u32 name, const u64 val[2])
 	case REG_ES ... REG_TR:
 		*segment_of(v, name - REG_ES) = segment_from_wire((const struct wire_segment *)val);
 		if (name == REG_SS)
-			v->cpl = v->ss.attributes >> SS_DPL_SHIFT & 3;
+			vp_cpl_from_ss(vp);
 		break;
 	case REG_IDTR: v->idtr.limit = val[0] >> TABLE_LIMIT_SHIFT, v->idtr.base = val[1]; break;
 	case REG_GDTR: v->gdtr.limit = val[0] >> TABLE_LIMIT_SHIFT, v->gdtr.base = val[1]; break;

@@ -5,12 +5,26 @@
 
 #define XSAVE_XCOMP_BV 1		/* second word of the XSAVE header */
 
+/* A component that the header leaves out is in its initial state: write that out, so that single registers can be set. */
+static void fpu_complete(u8 *f, u64 present)
+{
+	if (!(present & XCR0_X87)) {
+		memset(f, 0, XSAVE_MXCSR);
+		memset(f + XSAVE_ST0, 0, XSAVE_XMM0 - XSAVE_ST0);
+		*(u16 *)(f + XSAVE_FCW) = FCW_DEFAULT;
+	}
+	if (!(present & XCR0_SSE))
+		memset(f + XSAVE_XMM0, 0, XSAVE_XMM_SIZE);
+}
+
 /* XRSTOR in the hypervisor must never fault on what the root supplied. */
 void fpu_sanitise(struct vp *vp)
 {
 	u64 *header = (u64 *)(vp->fpu + XSAVE_HEADER);
 
-	header[0] &= xcr0_max;
+	if (xcr0_max)			/* else the image is one of FXSAVE, without a header */
+		fpu_complete(vp->fpu, header[0]);
+	header[0] = (header[0] & xcr0_max) | XCR0_X87 | XCR0_SSE;
 	memset(header + 1, 0, XSAVE_HEADER_SIZE - 8);
 	*(u32 *)(vp->fpu + XSAVE_MXCSR) &= MXCSR_VALID;
 }
@@ -92,9 +106,11 @@ static void take_dirty(struct vp *vp)
 		v->rip = r->rip;
 	if (dirty & CLASS_XMM)
 		memcpy(vp->fpu + XSAVE_XMM0, r->xmm, sizeof r->xmm);
-	if (dirty & CLASS_SEGMENT)
+	if (dirty & CLASS_SEGMENT) {
 		for (u32 i = 0; i < LENGTH(r->segment); i++)
 			*(&v->es + i) = segment_from_wire(&r->segment[i]);
+		vp_cpl_from_ss(vp);
+	}
 	if (dirty & CLASS_FLAGS)
 		v->rflags = r->rflags | RFLAGS_FIXED;
 	r->dirty = 0;
@@ -106,6 +122,7 @@ static void take_dirty(struct vp *vp)
  */
 void registers_page_sync(struct vp *vp)
 {
+	overlay_state_in(vp);
 	if (vp->regs_page->valid)
 		take_dirty(vp);
 }
@@ -114,6 +131,7 @@ void registers_page_refresh(struct vp *vp)
 {
 	if (vp->regs_page->valid)
 		registers_page_out(vp);
+	overlay_state_out(vp);
 }
 
 /* Before the VP runs again. */

@@ -65,6 +65,9 @@ CASE("one", efer, "SVM cannot be switched on, and EFER does not show the hypervi
 	msr_write(MSR_EFER, efer | EFER_SVME);
 	msr_write(MSR_EFER, efer);
 	EXPECT(rdmsr(MSR_EFER), efer, "EFER afterwards");
+	EXPECT(msr_write(MSR_EFER, efer | BIT(63)), EXC_GP, "a reserved bit");
+	EXPECT(msr_write(MSR_EFER, efer & ~EFER_LME), EXC_GP, "out of long mode with paging on");
+	EXPECT(rdmsr(MSR_EFER), efer, "EFER after refused writes");
 }
 
 CASE("one", os_id, "the guest OS id reads back")

@@ -204,9 +204,11 @@ class Root:
         return self._answer()
 
     def call(self, code: int, data: bytes = b"", *, out: int = 0, reps: int = 0, start: int = 0,
-             fast: bool = False) -> Result:  # fmt: skip
+             fast: bool = False, overlap: bool = False) -> Result:  # fmt: skip
+        """``overlap``: the output is written over the input."""
         control = code | fast << 16 | reps << 32 | start << 48
-        status, done, flags, *rest = self._ask(f"c {control:x} {out} {data.hex()}").split()
+        verb = "o" if overlap else "c"
+        status, done, flags, *rest = self._ask(f"{verb} {control:x} {out} {data.hex()}").split()
         return Result(int(status), int(done), int(flags), bytes.fromhex(rest[0] if rest else ""))
 
     def deposit(self, partition: int, pages: list[int], start: int = 0) -> Result:

@@ -86,13 +86,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [p.stem for p in SOURCE.glob("lapic*.c")] + [p.stem for p in SOURCE.glob("child_*.c")]
     names = [n for n in names if n not in ("child_exit", "child_message")]
     names += ["npt", "pages", "partition", "mem", "stimer", "vp", "vp_registers", "vp_state"]
+    names += ["overlay", "svm_check"]
     symbols = {"hv_start": 0x10000000, "shared_start": 0x10000000, "shared_end": 0x10200000}
     symbols |= {"heap_start": 0x10200000, "heap_end": 0x10200000, "hv_end": 0x11E00000}
     if GCC is None:
         pytest.skip("no gcc")
     done = subprocess.run(
-        [GCC, "-O1", "-g", "-std=gnu11", "-fno-builtin", "-no-pie", "-Wno-address-of-packed-member",
-         "-ffunction-sections", "-Wl,--gc-sections", "-Wl,-z,muldefs", "-Wl,--unresolved-symbols=ignore-all",
+        [GCC, "-O1", "-g", "-std=gnu11", "-pthread", "-fno-builtin", "-no-pie",
+         "-Wno-address-of-packed-member", "-ffunction-sections", "-Wl,--gc-sections", "-Wl,-z,muldefs",
+         "-Wl,--unresolved-symbols=ignore-all",
          "-include", str(HARNESS / "child_harness.h"), "-I", str(SOURCE), "-I", str(HARNESS), "-o", str(out),
          str(HARNESS / "child_calls.c"), str(HARNESS / "child_machine.c"),
          *(str(SOURCE / f"{name}.c") for name in names),

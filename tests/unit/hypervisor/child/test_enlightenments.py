@@ -283,6 +283,18 @@ def test_hypercall_input_that_is_not_mapped_reaches_the_vmm_as_a_fault(machine: 
     assert m.last("vmmcall", 0, 0x0002, 0x7000, 0, 0) == f"{MESSAGE} 77 0 400"
 
 
+def test_a_page_that_is_taken_away_while_a_call_waits_is_not_written(machine: Make) -> None:
+    """GET_VP_REGISTERS takes a lock; the VMM unmaps the output page just before."""
+    m = machine(features=ALL)
+    m.do("map", 5, 5, 7)
+    m.do("map", 6, 6, 7)
+    enlightened(m)
+    m.do("ask", 1)
+    exit_code, written = m.last("late", 1, 1 << 32 | 0x50, 0x5000, 0x6000, 0, 6).split()
+    assert written == "0", "the call wrote to a page that the child no longer has"
+    assert exit_code == "400", "the VMM sees the fault"
+
+
 def test_everything_a_child_had_of_hyperv_goes_back_to_the_pool(machine: Make) -> None:
     plain, rich = machine(on=False), machine(features=ALL, on=False)
     rich.do("map", GFN, 5, 3)

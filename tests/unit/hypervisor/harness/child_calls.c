@@ -3,6 +3,7 @@
  * A child's local APIC, MSRs, CPUID and page tables in a process. Reads a script of lines "VERB NUMBER..." (numbers in
  * hexadecimal) and prints one line for each. "RAM" is a zeroed arena at its own address; the partition has two VPs.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define ARENA_SIZE 0x400000ul
 #define POOL_PAGES 256
 #define VPS 3
+#define SS_IN_PAGE 2			/* es cs ss ds fs gs */
 
 static struct lp lp;
 static struct partition *pt;
@@ -50,6 +52,7 @@ static void setup(u64 flags, u64 features)
 		vp->index = i;
 		vp->pt = pt;
 		vp->vmcb = pool_get(&pt->pool);
+		vp->fpu = pool_get(&pt->pool);
 		vp->regs_page = pool_get(&pt->pool);
 		vp->apic_base = APIC_DEFAULT_BASE | APIC_BASE_ENABLE | (i ? 0 : APIC_BASE_BSP);
 		vp->vmcb->efer = EFER_SVME;
@@ -61,6 +64,24 @@ static void setup(u64 flags, u64 features)
 static u64 a[6];
 
 /* ---- verbs: VP first, unless said otherwise ---- */
+static enum child_action vmmcall(struct vp *vp)
+{
+	vp->vmcb->efer |= EFER_LMA;
+	vp->vmcb->cs.attributes = SEG_LONG;
+	vp->vmcb->cpl = a[4];
+	vp->vmcb->rax = 0x77;
+	vp->vmcb->rip = 0;
+	vp->vmcb->exitcode = EXIT_VMMCALL;
+	vp->g.rcx = a[1], vp->g.rdx = a[2], vp->g.r8 = a[3];
+	return child_vmmcall(&lp, vp);
+}
+
+static void *calls(void *vp)
+{
+	vmmcall(vp);
+	return NULL;
+}
+
 static void run(const char *verb)
 {
 	struct vp *vp = &pt->vp[a[0] % VPS];
@@ -190,15 +211,29 @@ static void run(const char *verb)
 		child_overlays_lay(pt, a[0], 1);
 		printf("%x\n", st);
 	} else if (!strcmp(verb, "vmmcall")) {		/* VP control rdx r8 cpl */
-		vp->vmcb->efer |= EFER_LMA;
-		vp->vmcb->cs.attributes = SEG_LONG;
-		vp->vmcb->cpl = a[4];
-		vp->vmcb->rax = 0x77;
-		vp->vmcb->rip = 0;
-		vp->vmcb->exitcode = EXIT_VMMCALL;
-		vp->g.rcx = a[1], vp->g.rdx = a[2], vp->g.r8 = a[3];
-		enum child_action what = child_vmmcall(&lp, vp);
+		enum child_action what = vmmcall(vp);
 		printf("%d %lx %lx %lx\n", what, vp->vmcb->rax, vp->vmcb->rip, vp->vmcb->exitcode);
+	} else if (!strcmp(verb, "late")) {		/* the same; gfn: unmapped while the call waits for hv_lock */
+		u64 *taken = (u64 *)(ARENA + a[5] * PAGE);
+		pthread_t other;
+
+		vp->in_guest = 1;
+		lock(&hv_lock);
+		pthread_create(&other, NULL, calls, vp);
+		while (vp->in_guest)
+			relax();
+		npt_unmap(pt, a[5], false);
+		memset(taken, 0, PAGE);			/* it is somebody else's now */
+		unlock(&hv_lock);
+		pthread_join(other, NULL);
+		for (u32 i = 1; i < PTES; i++)
+			taken[0] |= taken[i];
+		printf("%lx %lx\n", vp->vmcb->exitcode, taken[0]);
+	} else if (!strcmp(verb, "ask")) {		/* VP: a list of one register, its index, in page 5 of the arena */
+		*(struct in_get_registers *)(ARENA + 5 * PAGE) =
+			(struct in_get_registers){ .partition = PARTITION_SELF, .vp = vp->index };
+		((struct in_get_registers *)(ARENA + 5 * PAGE))->name[0] = REG_VP_INDEX;
+		puts("-");
 	} else if (!strcmp(verb, "setreg")) {
 		u64 v[2] = { a[2], a[3] };
 		printf("%x\n", vp_set_register(&lp, vp, a[1], v));
@@ -222,6 +257,37 @@ static void run(const char *verb)
 		vp->regs_page->rip = a[1];
 		vp->regs_page->dirty |= CLASS_IP;
 		puts("-");
+	} else if (!strcmp(verb, "xsave")) {		/* VP components: set an image that says it has these; xmm0, FCW, header */
+		u8 *image = (u8 *)(ARENA + 8 * PAGE);
+		u64 pfn = ARENA / PAGE + 8;
+
+		memset(image, 0x55, XSAVE_HEADER);
+		memset(image + XSAVE_HEADER, 0, XSAVE_HEADER_SIZE);
+		*(u64 *)(image + XSAVE_HEADER) = a[1];
+		vp_state(vp, VP_STATE_XSAVE, &pfn, 1, true);
+		printf("%lx %x %lx\n", *(u64 *)(vp->fpu + XSAVE_XMM0), *(u16 *)(vp->fpu + XSAVE_FCW),
+		       *(u64 *)(vp->fpu + XSAVE_HEADER));
+	} else if (!strcmp(verb, "pageseg")) {		/* VP attributes: the VMM writes ss there; the VP's privilege */
+		registers_page_out(vp);
+		vp->regs_page->segment[SS_IN_PAGE].attributes = a[1];
+		vp->regs_page->dirty |= CLASS_SEGMENT;
+		registers_page_in(vp);
+		printf("%u\n", vp->vmcb->cpl);
+	} else if (!strcmp(verb, "parentpage")) {	/* VP: an L1VH parent has the register page in page 9 of the arena */
+		vp->state_at[STATE_PAGE_REGISTERS] = ARENA + 9 * PAGE;
+		vp->msg_page = (void *)(ARENA + 10 * PAGE);
+		registers_page_out(vp);
+		overlay_state_out(vp);
+		puts("-");
+	} else if (!strcmp(verb, "parentrip")) {	/* VP rip: the parent writes rip there; what the VP then has, what it sees */
+		struct wire_register_page *r = (void *)(ARENA + 9 * PAGE);
+		u64 v[2] = { 0x4242 };
+
+		r->rip = a[1], r->dirty = CLASS_IP;
+		registers_page_sync(vp);
+		vp_set_register(&lp, vp, REG_RAX, v);
+		registers_page_refresh(vp);
+		printf("%lx %lx %x\n", vp->vmcb->rip, r->gpr[0], r->dirty);
 	} else if (!strcmp(verb, "mmio")) {		/* VP offset rax bytes(big endian, first 8) second 8 -> handled rax length */
 		u8 bytes[16];
 

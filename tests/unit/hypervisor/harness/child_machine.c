@@ -48,6 +48,7 @@ u16 port_signal(struct lp *lp, u64 p, u32 id, u32 flag)
 }
 bool ledger_on(enum record_kind k) { (void)k; return false; }
 void ledger_write(struct lp *lp, struct host_record *r) { (void)lp, (void)r; }
+bool page_is_roots(u64 pfn) { return spa_is_root_ram(pfn); }	/* there is no page map */
 u32 apic_id(void) { return 0; }
 u32 scheduler;
 bool sched_is_ours(void) { return false; }

@@ -3,6 +3,7 @@
  * The stand-in's hypercalls in a process: all its files but those that need the machine, "RAM" a file mapped at its own
  * offset. Usage: hypercalls RAMFILE, then lines on standard input, one answer line each:
  *   c CONTROL OUTBYTES INPUTHEX   a hypercall of the root: status, repetitions done, ledger flags, output
+ *   o CONTROL OUTBYTES INPUTHEX   the same, its output in the page that the input is in
  *   p PFN                         state, visible, lost, owner, maps, what the root may do
  *   t SLOT                        a partition: id, state, pages free and deposited, root of its nested table
  *   k                             is every page in exactly one place? "ok" or what is wrong
@@ -50,7 +51,7 @@ static void map(int fd, u64 at, u64 size)
 		panic("cannot map %#lx", at);
 }
 
-static void call(char *s)
+static void call(char *s, u64 output)
 {
 	static struct vmcb v;
 	struct lp *lp = &lps[0];
@@ -64,12 +65,12 @@ static void call(char *s)
 	lp->vmcb = &v;
 	lp->g.rcx = control;
 	lp->g.rdx = control & CTL_FAST ? *(u64 *)ARENA : ARENA;
-	lp->g.r8 = control & CTL_FAST ? *(u64 *)(ARENA + 8) : ARENA + PAGE;
+	lp->g.r8 = control & CTL_FAST ? *(u64 *)(ARENA + 8) : output;
 	hypercall(lp);
 	r = (struct host_record *)ledger_start + (host_block.ledger.head - 1) % LEDGER_CAPACITY;
 	printf("%lu %lu %u ", v.rax & 0xffff, v.rax >> RESULT_DONE_SHIFT & CTL_REPS_MASK, r->flags);
 	for (u64 i = 0; i < out; i++)
-		printf("%02x", ((u8 *)(ARENA + PAGE))[i]);
+		printf("%02x", ((u8 *)output)[i]);
 	printf("\n");
 }
 
@@ -155,14 +156,15 @@ int main(int argc, char **argv)
 	host_init("");
 	mem_note_ram(ARENA, ARENA_SIZE);
 	pages_width(ADDRESS_BITS);
+	lps[0].started = true;
 	parts[0].state = PT_ACTIVE;
 	parts[0].id = ROOT_ID;
 	parts[0].npt = root_npt(ADDRESS_BITS);
 	pages_init();
 	printf("%lx\n", parts[0].npt);
 	while (fgets(line, sizeof line, stdin)) {
-		if (line[0] == 'c') {
-			call(line + 1);
+		if (line[0] == 'c' || line[0] == 'o') {
+			call(line + 1, line[0] == 'c' ? ARENA + PAGE : ARENA);
 		} else if (line[0] == 'p') {
 			u64 pfn = strtoul(line + 1, NULL, 16);
 			struct page none = { 0 }, *p = page_of(pfn) ? page_of(pfn) : &none;

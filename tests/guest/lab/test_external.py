@@ -86,7 +86,7 @@ def test_scenarios_over_ssh_alone_agree_with_our_own_machine(shared_hvlab, addre
     }
     # Decided by the kprobes on the driver's map function: how many pages one touch maps.
     assert found["default_maps_the_whole_region_with_one_touch"]["running"] == "pass"
-    assert found["killed_vmm_leaves_nothing_mapped"]["running"] == "pass", "by the driver's tracepoints"
+    assert found["killed_vmm_leaves_nothing_mapped[vfio]"]["running"] == "pass", "by the driver's tracepoints"
     assert found["map_refused_half_way_leaves_only_right_pages[1]"]["running"] == "unseen"
     external = done.json["machines"][1]
     assert any("detectors were not tripped" in note for note in external["notes"])

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.child.protocol import Access, Region
+from lab.child.protocol import Access, Region, VmmError
 from lab.child.vmm import DEFAULT_RAM_PAGES, Vmm
 from lab.judge import slat as judge_slat
+from lab.model.ledger import LedgerRecord, RecordFlag
 from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
+from lab.pytest_plugin.recording import AbilityMissing
+from lab.pytest_plugin.scenario import scenario_of
 from lab.validate.base import BaseLab, LabDevice
 
 GFN = 0x100000
@@ -126,11 +129,49 @@ class Mapped:
         return self.slat.audit(self.partition, regions, [(self.bar_spa, self.device.pages)])
 
 
+WRONG_PAGES = "C16"
+"""The claim that the driver maps pages which are not the BAR's."""
+
+
+def no_page_of(records: tuple[LedgerRecord, ...], gfn: int, bar: range) -> LedgerRecord | None:
+    """The last map call for the region at ``gfn``, if the hypervisor itself refused it and the driver had
+    asked for pages that are not the BAR's."""
+    calls = [r for r in records if r.words[1] >= gfn]
+    if not calls or calls[-1].flags & RecordFlag.INJECTED or not calls[-1].status:
+        return None
+    return None if calls[-1].words[3] in bar else calls[-1]
+
+
 @pytest.fixture
 def mapped(
-    lab: BaseLab, child: Vmm, slat: SlatProbe, ledger: LedgerProbe, evidence: Evidence
+    request: pytest.FixtureRequest,
+    lab: BaseLab,
+    child: Vmm,
+    slat: SlatProbe,
+    ledger: LedgerProbe,
+    evidence: Evidence,
 ) -> Callable[..., Mapped]:
-    """Factory: create the partition once, then map (part of) a device's BAR into it."""
+    """Factory: create the partition once, then map (part of) a device's BAR into it.
+
+    A kernel that asks for wrong pages may be refused: that decides claim C16, and no other. There is no
+    region then, so scenarios of other claims have nothing to judge; ``through="devmem"`` is their way out.
+    """
+    mark = scenario_of(request.node)
+
+    def refused(error: VmmError, partition: int, gfn: int, bar: range) -> None:
+        if not ledger.seen or not lab.witness.sees_slat:
+            return
+        call = no_page_of(ledger.maps(partition), gfn, bar)
+        if call is None:
+            return
+        wrong = f"the driver asks for SPA page {call.words[3]:#x}, which is no page of the BAR"
+        evidence.add(
+            f"ledger: MAP_GPA_PAGES gfn {call.words[1]:#x} SPA page {call.words[3]:#x} n {call.rep_count} "
+            f"status {call.status:#x}; the BAR is at SPA page {bar.start:#x}"
+        )
+        if mark is not None and WRONG_PAGES in mark.claims:
+            pytest.fail(f"{wrong}: the region is refused with {error.errno_name}", pytrace=False)
+        raise AbilityMissing(f"no region to judge: {wrong} ({WRONG_PAGES})") from error
 
     def make(
         device: LabDevice,
@@ -140,18 +181,26 @@ def mapped(
         gfn: int = GFN,
         vps: int = 1,
         through: str = "vfio",
+        host_writable: bool = True,
     ) -> Mapped:
         lab.passthrough(device)
         if not child.hello()["vps"]:
             child.create_partition(vps=vps)
         bar_spa = lab.bar_spa(device)
         count = pages if pages is not None else device.pages - first_page
-        if through == "vfio":
-            region = child.map_bar(device.bdf, device.bar, gfn, count, first_page=first_page)
-        else:
-            region = child.map_physical((bar_spa + first_page) << 12, gfn, count)
         # Without a view of the hypervisor's side nobody asks for the partition.
         partition = lab.child_partition() if lab.witness.sees_children else 0
+        try:
+            if through == "vfio":
+                region = child.map_bar(
+                    device.bdf, device.bar, gfn, count, first_page=first_page, host_writable=host_writable
+                )
+            else:
+                address = (bar_spa + first_page) << 12
+                region = child.map_physical(address, gfn, count, host_writable=host_writable)
+        except VmmError as e:
+            refused(e, partition, gfn, range(bar_spa, bar_spa + device.pages))
+            raise
         return Mapped(lab, child, device, region, partition, bar_spa, first_page, slat, evidence)
 
     return make

@@ -11,8 +11,9 @@ GFN = 0x100000
 
 
 @scenario(claims=("C3",))
-def test_munmap_under_a_live_region_takes_the_mapping_away(mapped, device, evidence):
-    m = mapped(device)
+@pytest.mark.parametrize("through", ["vfio", "devmem"])
+def test_munmap_under_a_live_region_takes_the_mapping_away(mapped, device, evidence, through):
+    m = mapped(device, through=through)
     m.touch(0)
     m.child.munmap(m.region)
     left = m.pages_left()
@@ -35,14 +36,12 @@ def test_memory_decoding_off_takes_the_mapping_away(mapped, device, evidence):
 
 
 @scenario(claims=("C12",))
-def test_read_only_mapping_of_a_bar_stays_read_only(lab, child, device, slat, evidence):
-    lab.passthrough(device)
-    child.create_partition(vps=1)
-    region = child.map_bar(device.bdf, device.bar, GFN, device.pages, host_writable=False)
+def test_read_only_mapping_of_a_bar_stays_read_only(mapped, device, slat, evidence):
+    m = mapped(device, host_writable=False)
     before = device.backing_bytes(1, 0, 8)
-    child.access([Access(region.gpa, 8)])
-    (result,) = child.access([Access(region.gpa + 4096, 8, "write", 0x1122334455667788)])
-    runs = slat.runs(lab.child_partition(), range(GFN, GFN + device.pages)) if slat.seen else ()
+    m.touch(0)
+    (result,) = m.child.access([Access(m.gpa(1), 8, "write", 0x1122334455667788)])
+    runs = slat.runs(m.partition, range(GFN, GFN + m.pages)) if slat.seen else ()
     if slat.seen:
         evidence.observe("access in the SLAT", sorted({run.access for run in runs if not run.no_access}))
     else:

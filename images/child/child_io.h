@@ -28,4 +28,7 @@ int edu_factorial(const char *bdf, uint32_t of);
 int edu_msi(const char *bdf, unsigned int count);
 int edu_dma(const char *bdf, uint32_t bytes);
 
+/* beat.c */
+int beat_all(const char *address, unsigned int seconds);
+
 #endif

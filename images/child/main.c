@@ -3,6 +3,7 @@
 // child-io factorial BDF N        edu computes N!
 // child-io msi BDF COUNT          edu raises COUNT message-signalled interrupts, caught by VFIO
 // child-io dma BDF BYTES          edu copies BYTES of the child's memory into itself and out again
+// child-io beat ADDRESS SECONDS   heartbeats of timers, disk and network to ADDRESS; 1 if one stops (beat.c)
 #include "child_io.h"
 
 #include <errno.h>
@@ -52,7 +53,9 @@ int main(int argc, char **argv)
 			return edu_msi(bdf, value);
 		if (strcmp(verb, "dma") == 0)
 			return edu_dma(bdf, value);
+		if (strcmp(verb, "beat") == 0)
+			return beat_all(bdf, value);
 	}
-	fputs("usage: child-io bar|factorial|msi|dma BDF NUMBER\n", stderr);
+	fputs("usage: child-io bar|factorial|msi|dma BDF NUMBER, or beat ADDRESS SECONDS\n", stderr);
 	return EXIT_USAGE;
 }

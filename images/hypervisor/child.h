@@ -43,6 +43,7 @@ void lapic_set_tpr(struct vp *, u32 tpr);
 u32 lapic_ppr(const struct vp *);
 int lapic_pending(struct vp *);
 bool lapic_wakes(struct vp *);
+bool lapic_may_wake(const struct vp *);
 void lapic_inject(struct vp *);
 void lapic_sync(struct vp *);
 void lapic_raise(struct vp *, u32 vector, bool level);
@@ -124,6 +125,7 @@ u64 child_property(const struct partition *, u32 code);
 void child_hypervisor_leaf(const struct partition *, u32 leaf, u32 r[4]);
 
 /* child_timer.c, child_stimer.c */
+bool child_timers_due(const struct vp *);
 void child_timers_poll(struct vp *);
 void child_timers_arm(struct lp *, struct vp *);
 bool child_timers_need_polling(const struct lp *, struct vp *);

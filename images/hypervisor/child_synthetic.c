@@ -54,7 +54,7 @@ void child_leave(struct vp *vp)
 
 void child_enter(struct lp *lp, struct vp *vp)
 {
-	vp->in_guest = lp->index + 1;
+	__atomic_store_n(&vp->in_guest, lp->index + 1, __ATOMIC_SEQ_CST);
 	unlock(&hv_lock);
 }
 

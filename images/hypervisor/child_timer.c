@@ -11,6 +11,14 @@ static u64 next_deadline(const struct vp *vp)
 	return apic < synthetic ? apic : synthetic;
 }
 
+/* Has a timer expired that nobody has looked at? */
+bool child_timers_due(const struct vp *vp)
+{
+	u64 at = next_deadline(vp);
+
+	return at != NEVER && at <= rdtsc();
+}
+
 /* Raise what has expired. */
 void child_timers_poll(struct vp *vp)
 {

@@ -16,8 +16,11 @@ void hc_decode_map_interrupt(struct hc *c)
 	hc_word(c, in->target_flags);
 }
 
-/* ---- what is mapped: a device must not be given an interrupt twice, nor lose one that it does not have ---- */
-struct mapping { bool used; u64 device; struct wire_interrupt_entry entry; u32 vector, vp; };
+/*
+ * ---- what is mapped: a device must not lose an interrupt that it does not have. It may have one several times, when
+ * several of its vectors send the same message: Linux gives all that are shut down one vector.
+ */
+struct mapping { u32 used; u64 device; struct wire_interrupt_entry entry; u32 vector, vp; };
 static struct mapping mappings[MAX_DEVICE_INTERRUPTS];
 
 static struct mapping *mapping_find(u64 device, const struct wire_interrupt_entry *e)
@@ -66,7 +69,7 @@ u16 hc_map_device_interrupt(struct hc *c)
 {
 	const struct in_map_interrupt *in = c->in;
 	struct out_map_interrupt *out = c->out;
-	struct mapping *m = mapping_new();
+	struct mapping *m;
 	u32 vp, vector = in->vector & VECTOR_MASK;
 	u16 st = target_vp(in->target_flags, &in->targets, c->varhead, &vp);
 
@@ -75,11 +78,14 @@ u16 hc_map_device_interrupt(struct hc *c)
 	memset(out, 0, sizeof *out);
 	out->entry = physical(in->device, vector, in->trigger, lps[vp].apic_id);
 	hc_word(c, vp);
-	if (mapping_find(in->device, &out->entry))
-		return ST_INVALID_PARAMETER;
-	if (!m)
-		return ST_NO_RESOURCES;
-	*m = (struct mapping){ true, in->device, out->entry, vector, vp };
+	m = mapping_find(in->device, &out->entry);
+	if (!m) {
+		m = mapping_new();
+		if (!m)
+			return ST_NO_RESOURCES;
+		*m = (struct mapping){ 0, in->device, out->entry, vector, vp };
+	}
+	m->used++;
 	return ST_OK;
 }
 
@@ -90,7 +96,7 @@ u16 hc_unmap_device_interrupt(struct hc *c)
 
 	if (!m)
 		return ST_INVALID_PARAMETER;
-	m->used = false;
+	m->used--;
 	return ST_OK;
 }
 

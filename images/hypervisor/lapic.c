@@ -98,6 +98,13 @@ bool lapic_wakes(struct vp *vp)
 	return wakes;
 }
 
+/* The same as a hint, for which no lock is taken and nothing changes. */
+bool lapic_may_wake(const struct vp *vp)
+{
+	return vp->nmi_pending || ((vp->vmcb->rflags & RFLAGS_IF || vp->idle) &&
+				   (highest(vp->apic.irr) >= 0 || vp->extint || child_timers_due(vp)));
+}
+
 /* ---- before and after VMRUN ---- */
 static void inject_nmi(struct vp *vp)
 {
@@ -130,6 +137,7 @@ void lapic_inject(struct vp *vp)
 		vp->offered = vp->extint;
 		v->vintr |= VINTR_IGNORE_TPR;
 	} else if (vector >= 0) {
+		clear(vp->apic.irr, vector);	/* the same one may be requested again once the child has taken it */
 		vp->offered = OFFER_APIC | (u32)vector;
 		v->vintr |= (u64)((vector >> PRIORITY_SHIFT) - 1) << VINTR_PRIORITY_SHIFT;
 	}
@@ -161,14 +169,15 @@ void lapic_sync(struct vp *vp)
 	mend_interrupted_delivery(vp->vmcb);
 	if (vp->nmi_iret && vp->vmcb->rip != vp->nmi_iret_rip)
 		vp->nmi_iret = vp->nmi_masked = false;
-	if (!vp->offered || vp->vmcb->vintr & VINTR_IRQ)
+	if (!vp->offered)
 		return;
-	if (vp->offered & OFFER_APIC) {
-		clear(vp->apic.irr, vector);
-		if (!child_auto_eoi(vp, vector))
-			set(vp->apic.isr, vector);
-	} else {
+	if (vp->vmcb->vintr & VINTR_IRQ) {
+		if (vp->offered & OFFER_APIC)
+			set(vp->apic.irr, vector);
+	} else if (!(vp->offered & OFFER_APIC)) {
 		vp->extint = 0;
+	} else if (!child_auto_eoi(vp, vector)) {
+		set(vp->apic.isr, vector);
 	}
 	vp->offered = 0;
 }

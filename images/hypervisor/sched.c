@@ -107,12 +107,18 @@ static struct vp *next(struct lp *lp, bool *poll)
 	return NULL;
 }
 
+/* Can it run, or has something arrived that lets it? */
+static bool wants(const struct vp *vp)
+{
+	return vp->init_pending || vp->sipi || (!vp->wait_sipi && (!vp->halted || lapic_may_wake(vp)));
+}
+
 /* Only a hint, for which no lock is taken. */
 static bool someone_waits(const struct vp *beside)
 {
 	for (u32 i = 0; i < MAX_PARTS * MAX_VPS; i++) {
 		const struct vp *vp = candidate(i);
-		if (vp && vp != beside && !suspended(vp) && !vp->wait_sipi && !vp->halted)
+		if (vp && vp != beside && !suspended(vp) && wants(vp))
 			return true;
 	}
 	return false;
@@ -198,6 +204,9 @@ static void run_children(struct lp *lp, bool root_halted)
 	}
 	__atomic_and_fetch(&idle_lps, ~BIT(lp->index), __ATOMIC_SEQ_CST);
 	unlock(&hv_lock);
+	/* A VP that was woken while it was in its guest here was left to us: an LP that idles may take it. */
+	if (interrupted && someone_waits(NULL))
+		sched_wake(lp);
 	lp->slice = rdtsc();
 }
 

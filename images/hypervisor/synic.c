@@ -236,9 +236,10 @@ bool synic_ring(struct lp *lp, u32 sint, u32 port)
 	if (lp->sirbp & SMSR_ENABLE && lp->scontrol & SYNIC_ENABLE) {
 		u32 *place = &ring->data[s->ring_head[sint]];
 
-		if (__atomic_load_n(place, __ATOMIC_SEQ_CST)) {
+		/* The root empties the ring, then looks at "full": so "full" first, then the place again. */
+		if (__atomic_load_n(place, __ATOMIC_SEQ_CST))
 			__atomic_store_n(&ring->full, 1, __ATOMIC_SEQ_CST);
-		} else {
+		if (!__atomic_load_n(place, __ATOMIC_SEQ_CST)) {
 			__atomic_store_n(place, port, __ATOMIC_SEQ_CST);
 			s->ring_head[sint] = (s->ring_head[sint] + 1) % EVENT_RING_PORTS;
 			s->rings |= BIT(sint);

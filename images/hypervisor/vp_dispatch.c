@@ -27,7 +27,8 @@ static bool awake(struct lp *lp, struct vp *vp, struct out_dispatch *out)
 	/* Publish "blocked" before looking: vp_kick runs on other LPs without the lock. */
 	vp_publish_blocked(vp, true);
 	__atomic_store_n(&vp->blocked, true, __ATOMIC_SEQ_CST);
-	if (!vp->wait_sipi && lapic_wakes(vp)) {
+	vp_init_pending(vp);
+	if (!vp->wait_sipi && (!vp->halted || lapic_wakes(vp))) {
 		vp->halted = false;
 	} else if (vp->wait_sipi || !(vp->vmcb->rflags & RFLAGS_IF || vp->idle) || !child_timers_need_polling(lp, vp)) {
 		child_timers_arm(lp, vp);
@@ -68,6 +69,7 @@ static enum run_end run(struct lp *lp, struct vp *vp, u64 *in_guest)
 			child_timers_arm(lp, vp);
 		}
 		if (!vmcb_valid(v)) {
+			lapic_sync(vp);
 			v->exitcode = EXIT_INVALID;
 			v->eventinj = 0;
 			return RUN_MESSAGE;
@@ -102,7 +104,8 @@ enum run_end vp_run(struct lp *lp, struct vp *vp)
 	inject_pending(vp);
 	vp->dispatches++;
 	vp->dispatching = true;
-	vp->in_guest = lp->index + 1;
+	/* Before looking at what is requested: vp_kick looks here after it has requested something. */
+	__atomic_store_n(&vp->in_guest, lp->index + 1, __ATOMIC_SEQ_CST);
 	unlock(&hv_lock);
 	world_to_child(lp, vp);
 	end = run(lp, vp, &in_guest);

@@ -34,6 +34,12 @@ _NO_KVM = "x-no-kvm-msi=on,x-no-kvm-msix=on,x-no-kvm-intx=on"
 """QEMU 11.1 commits the interrupt routes of vfio-pci as if the accelerator were KVM and aborts:
 "kvm.h:181:KVM_STATE: Object ... is not an instance of type kvm-accel". Without routes it has nothing to
 commit, and QEMU itself forwards each message."""
+_CPU = {
+    "auto": "host",
+    # The stand-in has the x2APIC for children whatever the root's processor has; QEMU would drop the bit.
+    "on": "host,+x2apic,x-force-features=on",
+    "off": "host,-x2apic",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ def build_child_argv(child: LinuxChild, init: str, passed: tuple[PassedDevice, .
     argv = [f"{library}/ld.so", "--library-path", library, f"{TOOLS}/bin/qemu", "-L", f"{TOOLS}/share"]
     argv += ["-name", "child", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     # No HPET: a child that takes it for its clock leaves to QEMU for every look at the time.
-    argv += ["-accel", "mshv", "-machine", "q35,hpet=off", "-cpu", "host"]
+    argv += ["-accel", "mshv", "-machine", "q35,hpet=off", "-cpu", _CPU[child.x2apic]]
     argv += ["-smp", str(child.cpus), "-m", f"size={child.memory >> 20}M"]
     argv += ["-kernel", KERNEL, "-append", kernel_args(child, init)]
     argv += ["-chardev", f"file,id=console,path={CONSOLE}", "-serial", "chardev:console"]

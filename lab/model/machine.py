@@ -85,13 +85,15 @@ class LinuxChild:
     """A child that QEMU in the root runs (``-accel mshv``): a Linux with disks, network and SSH.
 
     ``memory`` in bytes; ``devices`` are ids of the machine's devices that the child gets by vfio-pci;
-    ``kernel_args`` are added to those that it always has.
+    ``kernel_args`` are added to those that it always has. ``x2apic``: whether its CPUID offers the x2APIC;
+    ``auto`` leaves that to QEMU, which offers what the root's CPUID has.
     """
 
     cpus: int
     memory: int
     devices: tuple[str, ...] = ()
     kernel_args: tuple[str, ...] = ()
+    x2apic: Literal["auto", "on", "off"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

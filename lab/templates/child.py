@@ -11,7 +11,13 @@ from lab.templates.checks import SIZE, Checks
 from lab.templates.limits import MAX_CHILD_CPUS, MAX_MEMORY, MIN_CHILD_MEMORY, ROOT_NEEDS
 from lab.templates.text import human
 
-_LINUX_CHILD_KEYS: dict[str, Any] = {"cpus": int, "memory": SIZE, "devices": list, "kernel_args": list}
+_LINUX_CHILD_KEYS: dict[str, Any] = {
+    "cpus": int,
+    "memory": SIZE,
+    "devices": list,
+    "kernel_args": list,
+    "x2apic": str,
+}
 
 
 def child(
@@ -43,4 +49,5 @@ def child(
     for ident in (wanted := checks.words(table, "devices")):
         if ident not in known:
             raise checks.bad(f"the child cannot get {ident!r}: no such device", "devices")
-    return LinuxChild(table["cpus"], size, wanted, checks.words(table, "kernel_args"))
+    x2apic: Any = checks.choice(table, "x2apic", ("auto", "on", "off"))
+    return LinuxChild(table["cpus"], size, wanted, checks.words(table, "kernel_args"), x2apic)

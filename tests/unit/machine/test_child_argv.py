@@ -32,6 +32,20 @@ def test_child_kernel_arguments_end_with_those_of_the_machine():
     assert text.count(TSC_KHZ) == 2, "clock rate and loops per jiffy are the root's to fill in"
 
 
+@pytest.mark.parametrize(
+    ("asked", "model"),
+    [
+        ({}, "host"),
+        ({"child_x2apic": "on"}, "host,+x2apic,x-force-features=on"),
+        ({"child_x2apic": "off"}, "host,-x2apic"),
+    ],
+)
+def test_x2apic_is_offered_where_the_machine_says_so(asked, model):
+    child = load_machine(MACHINE, asked).child
+    assert isinstance(child, LinuxChild)
+    assert options(build_child_argv(child, "/init"), "-cpu") == [model]
+
+
 def test_passed_devices_get_slots_of_their_own_in_the_order_given():
     passed = (PassedDevice("edu0", "0000:00:04.0"), PassedDevice("ivshmem0", "0000:00:03.0"))
     devices = options(build_child_argv(LinuxChild(1, 1 << 28), "/i", passed), "-device")
@@ -66,6 +80,7 @@ def test_root_of_a_linux_child_has_an_iommu_and_two_read_only_disks(tmp_path):
         ({"child_memory": "4M"}, "not between 96M"),
         ({"child_devices": "edu1"}, "the child cannot get 'edu1'"),
         ({"iommu": "amd"}, "amd"),
+        ({"child_x2apic": "yes"}, "yes"),
     ],
 )
 def test_a_machine_that_cannot_be_is_refused_with_its_place(params, words):

@@ -7,7 +7,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/ip_icmp.h>
+#include <linux/icmp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -104,21 +105,33 @@ static void *disk(void *of)
 	return NULL;
 }
 
+static uint16_t checksum(const void *from, size_t bytes)
+{
+	const uint16_t *word = from;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < bytes / sizeof(*word); i++)
+		sum += word[i];
+	sum = (sum >> 16) + (sum & 0xffff);
+	return ~(sum + (sum >> 16));
+}
+
 /* Echo requests to the peer's kernel, several at a time. */
 static void *net(void *of)
 {
 	struct { struct icmphdr head; char load[PAYLOAD]; } request = { .head = { .type = ICMP_ECHO } };
 	char reply[2 * PAYLOAD];
 	struct beat *b = of;
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+	struct icmp_filter replies = { .data = ~(1U << ICMP_ECHOREPLY) };
+	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 
-	if (fd < 0)
-		fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&peer, sizeof(peer)) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_RAW, ICMP_FILTER, &replies, sizeof(replies)) < 0 || connect(fd, (struct sockaddr *)&peer, sizeof(peer)) < 0)
 		die("echo socket");
 	do {
 		for (int i = 0; i < BURST; i++) {
 			request.head.un.echo.sequence = htons(b->rounds);
+			request.head.checksum = 0;
+			request.head.checksum = checksum(&request, sizeof(request));
 			if (send(fd, &request, sizeof(request), 0) < 0)
 				die("sending");
 		}

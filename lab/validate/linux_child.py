@@ -10,13 +10,18 @@ from contextlib import contextmanager
 from lab.build.childtree import INIT
 from lab.child.bar import LinuxBar
 from lab.child.linux import LinuxChild
+from lab.hypervisor.names import HYPERCALLS
+from lab.judge.ledger import HV_MAP_GPA_NOT_CACHED
 from lab.machine.child_argv import ROOT_ADDRESS, PassedDevice, build_child_argv, child_slot
 from lab.model import machine
-from lab.model.errors import BadInput
+from lab.model.errors import BadInput, GuestDied
+from lab.model.ledger import LedgerRecord
 from lab.validate.base import LabDevice
 from lab.validate.bringup import Lab
 from lab.validate.child_files import KNOWN_CHILD
 
+REFUSED = "failed to set guest memory"
+"""What QEMU says when MSHV_SET_GUEST_MEMORY fails."""
 DISK_BYTES = 256 << 20
 """Size of the disk that the child may write to; it is sparse, in the root's memory."""
 
@@ -48,15 +53,53 @@ def launch(lab: Lab) -> LinuxChild:
 
 def start_linux_child(lab: Lab) -> tuple[LinuxChild, float]:
     """Start the child and wait for its SSH login; also the seconds that took. GuestDied when it fails."""
-    started = time.monotonic()
+    started, mark = time.monotonic(), lab.hypervisor.position()
     child = launch(lab)
     try:
         child.wait_ready(factor=lab.factor)
         child.connect()
+    except GuestDied as e:
+        child.close()
+        raise (no_device(lab, e, mark) or e) from None
     except BaseException:
         child.close()
         raise
     return child, time.monotonic() - started
+
+
+def no_device(lab: Lab, died: GuestDied, mark: int) -> GuestDied | None:
+    """The error for a person when the driver of the kernel under test cannot map a device's memory.
+
+    ``mark`` is the ledger's position before QEMU started. None when QEMU ended for another reason.
+    """
+    if died.kind != "child-exit" or REFUSED not in died.detail:
+        return None
+    asked = [r for r in lab.hypervisor.since(mark).records if maps_device(r) and r.status]
+    said = next(line.strip() for line in died.detail.splitlines() if REFUSED in line)
+    if asked:
+        place = ", ".join(
+            f"{d.id} BAR{d.bar} begins at {lab.bar_spa(d):#x}"
+            for d in lab.devices
+            if d.id in spec_of(lab).devices
+        )
+        why = f"the driver asked the hypervisor for page {asked[0].words[3]:#x}, but {place}"
+    else:
+        why = "the driver refused the BAR as guest memory before it asked the hypervisor"
+    return GuestDied(
+        f"this kernel cannot give the child {' and '.join(spec_of(lab).devices)}: "
+        f"MSHV_SET_GUEST_MEMORY fails; {why}",
+        kind=died.kind,
+        phase=died.phase,
+        where="mshv_root",
+        hint="boot a kernel that maps device memory (--series tests/series/mmio-on-demand), "
+        "or leave child_devices out",
+        detail=f"QEMU: {said}",
+    )
+
+
+def maps_device(record: LedgerRecord) -> bool:
+    """Whether a hypercall maps device memory into a child: the driver asks for that uncached."""
+    return HYPERCALLS.get(record.code) == "MAP_GPA_PAGES" and bool(record.words[2] & HV_MAP_GPA_NOT_CACHED)
 
 
 def attach_linux_child(lab: Lab, *, connect: bool = True) -> LinuxChild:

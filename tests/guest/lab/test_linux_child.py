@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,19 +17,18 @@ from lab.child.bar import HELPER, LinuxBar
 from lab.child.linux import LinuxChild
 from lab.child.protocol import Access
 from lab.hypervisor.names import HYPERCALLS
-from lab.judge.ledger import HV_MAP_GPA_NOT_CACHED
 from lab.judge.splats.parser import parse
 from lab.machine.child_argv import child_slot
-from lab.model.errors import GuestDied
-from lab.model.ledger import LedgerRecord
+from lab.model.errors import BadInput, ExitCode, GuestDied
 from lab.progress import NullProgress
 from lab.root.tracefs import Tracing
 from lab.templates import load_machine
 from lab.validate.bringup import BootRequest, Images, Lab
 from lab.validate.child_files import write_ssh_config
+from lab.validate.child_service import access_window
 from lab.validate.child_snapshot import Up, boot_with_child, restore_with_child, save
 from lab.validate.kernels import Selectors, embedded_series, open_cache, prepare
-from lab.validate.linux_child import launch, start_linux_child
+from lab.validate.linux_child import maps_device, start_linux_child
 
 MACHINE = "mshv-root-linux-child"
 PAGE = 4096
@@ -38,8 +38,8 @@ QEMU_KILLED = "137"
 VFIO_INDEX_SHIFT = 40
 """vm_pgoff of a VFIO mapping has the BAR's index from bit 28 on: as a page number that is address bit 40."""
 DELETE_PARTITION = next(code for code, name in HYPERCALLS.items() if name == "DELETE_PARTITION")
-MAP_GPA_PAGES = next(code for code, name in HYPERCALLS.items() if name == "MAP_GPA_PAGES")
 EINVAL = 22
+EDU_IDENTITY = 0x010000ED
 
 
 def request(params: dict[str, str], *, fixed: bool = False) -> BootRequest:
@@ -232,6 +232,30 @@ def test_accesses_of_every_width_reach_the_device_and_nothing_else(passed: Up, b
         memory.restore(page, 1)
 
 
+def test_mmio_of_a_lab_goes_through_the_childs_own_mapping(passed: Up) -> None:
+    lab = passed.lab
+    device = lab.device("ivshmem-plain")
+    memory = device.memory
+    assert memory is not None
+
+    def mmio(**wanted: Any) -> list[dict[str, Any]]:
+        given = {"device": "ivshmem0", "width": 8, "vp": 0, "value": None, "count": 1, **wanted}
+        return access_window(lab, **given)
+
+    page = device.pages - 1
+    try:
+        seen = mmio(offset=page * PAGE, vp=1, count=2)
+        assert seen[0] == {"offset": page * PAGE, "width": 8, "value": device.expected_word(page)}, seen
+        mmio(offset=page * PAGE + 64, width=4, value=0x2A)
+        assert memory.read_int(page * PAGE + 64, 4) == 0x2A
+    finally:
+        memory.restore(page, 1)
+    assert mmio(device="edu0", offset=0, width=4)[0]["value"] == EDU_IDENTITY
+    for wrong in ({"vp": 2}, {"device": "nope"}, {"offset": page * PAGE + PAGE - 4}):
+        with pytest.raises(BadInput):
+            mmio(**{"offset": 0, **wrong})
+
+
 def test_edu_computes_a_factorial_for_the_child(edu: Callable[..., str]) -> None:
     assert edu("factorial", 10).strip() == "3628800"
 
@@ -272,16 +296,14 @@ def stock(devices: str) -> Iterator[Lab]:
 def test_stock_kernel_refuses_edu_and_the_childs_qemu_says_so() -> None:
     with stock("edu0") as lab, Tracing(lab.root, ["syscalls:sys_exit_ioctl"]):
         mark = lab.hypervisor.position()
-        child = launch(lab)
         with pytest.raises(GuestDied) as died:
-            child.wait_ready()
+            start_linux_child(lab)
         trace = lab.root.get("/sys/kernel/tracing/trace").decode(errors="replace")
-        child.close()
-        windows = [
-            r for r in lab.hypervisor.since(mark).records if r.code == MAP_GPA_PAGES and device_window(r)
-        ]
+        windows = [r for r in lab.hypervisor.since(mark).records if maps_device(r)]
     assert died.value.kind == "child-exit", str(died.value)
     assert "failed to set guest memory" in died.value.detail, str(died.value)
+    assert "cannot give the child edu0" in died.value.what, str(died.value)
+    assert "refused the BAR as guest memory before it asked" in died.value.what, str(died.value)
     # vm_pgoff of BAR 0 is 0, and page 0 is RAM: the driver refuses before it asks the hypervisor.
     assert f"sys_ioctl -> {-EINVAL & (1 << 64) - 1:#x}" in trace, f"no EINVAL: {trace[-2000:]}"
     assert not windows, f"the hypervisor was asked for device memory: {windows[0]}"
@@ -290,23 +312,26 @@ def test_stock_kernel_refuses_edu_and_the_childs_qemu_says_so() -> None:
 def test_stock_kernel_asks_for_a_page_that_is_not_the_bars() -> None:
     with stock("ivshmem0") as lab:
         mark = lab.hypervisor.position()
-        child = launch(lab)
         with pytest.raises(GuestDied) as died:
-            child.wait_ready()
-        child.close()
-        windows = [
-            r for r in lab.hypervisor.since(mark).records if r.code == MAP_GPA_PAGES and device_window(r)
-        ]
+            start_linux_child(lab)
+        windows = [r for r in lab.hypervisor.since(mark).records if maps_device(r)]
         right = lab.bar_spa(lab.device("ivshmem-plain"))
     assert died.value.kind == "child-exit", str(died.value)
     assert "failed to set guest memory" in died.value.detail, str(died.value)
     wrong = 2 << VFIO_INDEX_SHIFT >> 12
+    told = f"asked the hypervisor for page {wrong:#x}, but ivshmem0 BAR2 begins at {right:#x}"
+    assert told in died.value.what, str(died.value)
     asked = [r for r in windows if r.words[3] == wrong]
     assert asked, f"nobody asked for page {wrong:#x}: {windows}"
     assert asked[0].status and not asked[0].rep_done, f"the stand-in mapped it: {asked[0]}"
     assert not [r for r in windows if r.words[3] == right], "the driver found the right page"
 
 
-def device_window(record: LedgerRecord) -> bool:
-    """Whether a mapping is of device memory: the driver maps it uncached."""
-    return bool(record.words[2] & HV_MAP_GPA_NOT_CACHED)
+def test_up_on_the_stock_kernel_ends_with_the_reason_in_one_message(hvlab: Any) -> None:
+    machine = ("--machine", MACHINE, "--param", "child_devices=ivshmem0", "--param", "child_cpus=1")
+    run = hvlab("up", "--name", "stock", *machine, expect=ExitCode.FAIL, timeout=1800.0)
+    told = run.err.splitlines()
+    first = next(n for n, line in enumerate(told) if "this kernel cannot give the child ivshmem0" in line)
+    assert "MSHV_SET_GUEST_MEMORY fails; the driver asked the hypervisor for page 0x" in told[first]
+    assert len(told) - first <= 4, f"more than one message: {told[first:]}"
+    assert "--series" in "\n".join(told[first:]), "it does not say what to do"

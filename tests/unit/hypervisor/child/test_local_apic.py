@@ -96,6 +96,28 @@ def test_taking_an_interrupt_moves_it_into_service_and_eoi_ends_it(machine: Make
     assert [answers[i] for i in places] == ["", "41", "1", "", "0"]
 
 
+def test_an_interrupt_that_arrives_again_after_the_child_took_it_is_requested_again(machine: Make) -> None:
+    m = machine()
+    m.do("send", 0, 0, 0, FIXED, 0x41, 0)
+    m.do("offer", 0)
+    m.do("send", 0, 0, 0, FIXED, 0x41, 0)  # by another VP, before the exit that shows what was taken
+    m.do("taken", 0)
+    places = [m.do("irr", 0), m.do("isr", 0), m.do("write", 0, EOI, 0), m.do("pending", 0)]
+    answers = m.answers()
+    assert [answers[i] for i in places] == ["41", "41", "1", str(0x41)]
+
+
+def test_an_offered_interrupt_that_was_not_taken_stays_requested_once(machine: Make) -> None:
+    m = machine()
+    m.do("send", 0, 0, 0, FIXED, 0x41, 0)
+    m.do("offer", 0)
+    m.do("send", 0, 0, 0, FIXED, 0x41, 0)
+    m.do("left", 0, 0x1000, 0)
+    places = [m.do("irr", 0), m.do("isr", 0), m.do("offer", 0), m.do("taken", 0), m.do("irr", 0)]
+    answers = m.answers()
+    assert [answers[i] for i in (places[0], places[1], places[4])] == ["41", "", ""]
+
+
 def test_eoi_of_a_level_triggered_interrupt_tells_the_vmm(machine: Make) -> None:
     m = machine()
     m.do("send", 0, 0, 0, FIXED, 0x41, 1)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/icmp.h>
+#include <linux/ip.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
@@ -28,13 +29,14 @@
 #define DISK_CHUNK (64UL << 10)
 #define DISK_CHUNKS 64
 #define BURST 8
+#define ANSWER 2		/* s */
 #define PAYLOAD 1200
 
 struct beat {
 	char name[16];
 	int cpu;
 	_Atomic long last, worst, worst_at;	/* ms; last is 0 once it has ended */
-	_Atomic unsigned long rounds;
+	_Atomic unsigned long rounds, lost, late;
 };
 
 static struct beat beats[MAX_BEATS];
@@ -116,28 +118,54 @@ static uint16_t checksum(const void *from, size_t bytes)
 	return ~(sum + (sum >> 16));
 }
 
-/* Echo requests to the peer's kernel, several at a time. */
+/*
+ * Echo requests to the peer's kernel, several at a time. An answer that is missing is asked for again: if the first one
+ * then comes after all, somebody had not been woken; if it never comes, it was lost on the way.
+ */
 static void *net(void *of)
 {
 	struct { struct icmphdr head; char load[PAYLOAD]; } request = { .head = { .type = ICMP_ECHO } };
-	char reply[2 * PAYLOAD];
+	struct timeval patience = { .tv_sec = ANSWER };
+	struct { struct iphdr ip; char rest[2 * PAYLOAD]; } reply;
 	struct beat *b = of;
+	uint16_t next = 0;
 	struct icmp_filter replies = { .data = ~(1U << ICMP_ECHOREPLY) };
 	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 
-	if (fd < 0 || setsockopt(fd, SOL_RAW, ICMP_FILTER, &replies, sizeof(replies)) < 0 || connect(fd, (struct sockaddr *)&peer, sizeof(peer)) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_RAW, ICMP_FILTER, &replies, sizeof(replies)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 || connect(fd, (struct sockaddr *)&peer, sizeof(peer)) < 0)
 		die("echo socket");
 	do {
-		for (int i = 0; i < BURST; i++) {
-			request.head.un.echo.sequence = htons(b->rounds);
-			request.head.checksum = 0;
-			request.head.checksum = checksum(&request, sizeof(request));
-			if (send(fd, &request, sizeof(request), 0) < 0)
-				die("sending");
-		}
-		for (int i = 0; i < BURST; i++)
-			if (recv(fd, reply, sizeof(reply), 0) < 0)
+		uint16_t first = next;
+
+		for (int missing = BURST; missing;) {
+			const struct icmphdr *head;
+			ssize_t got;
+
+			while ((uint16_t)(next - first) < BURST) {
+				request.head.un.echo.sequence = htons(next++);
+				request.head.checksum = 0;
+				request.head.checksum = checksum(&request, sizeof(request));
+				if (send(fd, &request, sizeof(request), 0) < 0)
+					die("sending");
+			}
+			got = recv(fd, &reply, sizeof(reply), 0);
+			if (got < 0 && errno != EAGAIN)
 				die("receiving");
+			if (got < 0) {
+				b->lost += missing;
+				first = next;
+				missing = BURST;
+				continue;
+			}
+			head = (const void *)((const char *)&reply + reply.ip.ihl * 4);
+			if ((uint16_t)(ntohs(head->un.echo.sequence) - first) < BURST) {
+				missing--;
+			} else {
+				b->lost--;
+				b->late++;
+			}
+		}
 	} while (tick(b));
 	close(fd);
 	return NULL;
@@ -198,9 +226,9 @@ int beat_all(const char *address, unsigned int seconds)
 	while (look(number, stalled))
 		nanosleep(&pause, NULL);
 	for (unsigned int i = 0; i < number; i++) {
-		printf("%s rounds=%lu worst=%ld at=%ld\n", beats[i].name, beats[i].rounds, beats[i].worst,
-		       beats[i].worst_at);
-		any |= stalled[i] || beats[i].worst >= STALL;
+		printf("%s rounds=%lu worst=%ld at=%ld lost=%lu late=%lu\n", beats[i].name, beats[i].rounds,
+		       beats[i].worst, beats[i].worst_at, beats[i].lost, beats[i].late);
+		any |= stalled[i] || beats[i].late || beats[i].worst >= STALL;
 	}
 	return any;
 }

@@ -27,8 +27,9 @@ def add_verbs(verbs: Any) -> None:
         help="the same scenarios on several machines, side by side",
         description="The same kernels and scenarios on several machines, so that the stand-in is not its own "
         "yardstick.",
-        epilog="exit codes: 0 the machines agree on the newest kernel, 1 they differ there, 2 bad input, "
-        "3 nothing was judged twice or something is in doubt, 4 a machine did not get to the scenarios",
+        epilog="exit codes: 0 the machines agree on the newest kernel, 1 they differ there, or the series "
+        "does not build, 2 bad input, 3 nothing was judged twice or something is in doubt, 4 a machine did "
+        "not get to the scenarios",
     )
     parser.add_argument(
         "series",

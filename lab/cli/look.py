@@ -25,8 +25,8 @@ def add_verbs(verbs: Any) -> None:
     ledger = verbs.add_parser(
         "ledger",
         help="hypercalls and intercepts as the stand-in recorded them",
-        description="What the stand-in recorded: every hypercall with its result, every intercept, dispatch "
-        "and event, in order. Reading it costs the guest nothing.",
+        description="What the stand-in recorded, in order: hypercalls with their results, intercepts, "
+        "events. Reading it costs the guest nothing.",
     )
     add_name(ledger)
     ledger.add_argument("--follow", "-f", action="store_true", help="go on printing new records")

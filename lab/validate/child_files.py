@@ -61,7 +61,7 @@ def write_ssh_config(folder: Path, port: int, *, child: bool) -> Path:
 
 
 def _quoted(path: Path) -> str:
-    return f'"{path}"'
+    return f'"{str(path).replace("%", "%%")}"'  # ssh expands tokens such as %h in names of files
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

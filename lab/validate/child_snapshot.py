@@ -74,8 +74,16 @@ def boot_with_child(
             return fresh[0]
         return _restored(request, images, entry)
     except LabUnavailable as e:
+        if fresh:
+            progress.note(f"the snapshot is not kept: {e.what}")
+            return fresh[0]
         progress.note(f"no snapshot: {e.what}; booting instead")
         return _fresh(request, progress, cache)
+    except BaseException:
+        for up in fresh:
+            up.child.close()
+            up.lab.close()
+        raise
 
 
 def can_be_saved(spec: machine.MachineSpec) -> bool:

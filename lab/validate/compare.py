@@ -62,6 +62,9 @@ def split_params(machines: list[str], params: list[str]) -> dict[str, tuple[str,
 def load_machines(machines: Mapping[str, tuple[str, ...]]) -> dict[str, MachineSpec]:
     """Every machine's spec. Raises BadInput for one that no scenario can run on."""
     specs = {m: load_machine(m, parse_params(params)) for m, params in machines.items()}
+    if len({spec.name for spec in specs.values()}) != len(specs):
+        # Evidence lies in a folder of the machine's own name.
+        raise BadInput("two of the machines have the same name", where="--machine", hint="change name in one")
     for name, spec in specs.items():
         if spec.hypervisor == "hyperv" or not spec.runs_children:
             hint = (

@@ -67,7 +67,12 @@ def _fork(request: BootRequest, progress: Progress, cache: Cache) -> Lab:
             raise
         fresh.append(lab)
 
-    entry = cache.publish(KIND, boot_key(request, images, args), produce, progress=progress)
+    try:
+        entry = cache.publish(KIND, boot_key(request, images, args), produce, progress=progress)
+    except BaseException:
+        for lab in fresh:
+            lab.close()
+        raise
     return fresh[0] if fresh else restore(request, images, entry, KEY_FILES)
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from lab.model.errors import BadInput, NotObservable
-from lab.templates import load_machine
+from lab.templates import find, load_machine
 from lab.validate.base import BaseLab, LabDevice
 from lab.validate.compare import load_machines, split_params
 from lab.validate.external import distinct
@@ -45,6 +45,13 @@ def test_parameter_for_one_machine_goes_to_that_one():
 def test_bad_machines_and_parameters_are_refused(machines, params, words):
     with pytest.raises(BadInput, match=words):
         split_params(machines, params)
+
+
+def test_two_machines_of_one_name_would_share_their_evidence(tmp_path):
+    copy = tmp_path / "mine.toml.j2"
+    copy.write_text(find("mshv-root").read_text())
+    with pytest.raises(BadInput, match="same name"):
+        load_machines({"mshv-root": (), str(copy): ()})
 
 
 def test_machine_that_runs_no_child_cannot_be_compared():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import paths
+from lab.cache import remove_tree
 from lab.machine import spawn
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.kernel import KernelImage
@@ -20,6 +21,8 @@ from lab.progress import Progress
 from lab.validate.exchange import Report, image_to_json, read_report
 from lab.validate.workers import end
 
+SCRATCH = ".scratch"
+"""Folder for temporary files of the scenarios, below the output folder; gone afterwards."""
 SILENCE_BUDGET = 240.0
 """Seconds without a new report line before the run counts as dead. Every wait inside a scenario has a
 budget of its own that is far smaller; this one only catches a pytest process that itself hangs."""
@@ -70,6 +73,8 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         f"log_file={request.out / 'debug.log'}",
         "-o",
         "log_file_level=INFO",
+        # Not in /tmp, where pytest keeps the folders of its last three runs.
+        f"--basetemp={request.out / SCRATCH}",
         f"--rootdir={paths.repo_root()}",
         f"--hvlab-report={report}",
         f"--hvlab-out={request.out}",
@@ -116,6 +121,7 @@ def drive(
         _wait(process, report_file, SILENCE_BUDGET * request.factor, tell, stop or threading.Event())
     finally:
         end(process)
+        remove_tree(request.out / SCRATCH)
     status, wall = process.returncode, time.monotonic() - started
     output = log.read_text(errors="replace")
     report = read_report(report_file)

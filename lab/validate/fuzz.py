@@ -47,6 +47,8 @@ class FuzzRun:
     statuses: dict[int, int] = field(default_factory=dict)
     codes: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Code to calls made and calls that succeeded."""
+    hypervisor_args: tuple[str, ...] = ()
+    """What the stand-in was started with."""
 
     @property
     def ok(self) -> bool:
@@ -56,7 +58,9 @@ class FuzzRun:
     @property
     def replay(self) -> str:
         """The command line that does the same again, up to the last call."""
-        return f"python ci/fuzz.py --seed {self.seed} --calls {self.number or self.calls}"
+        words = [f"--hypervisor-arg {word}" for word in self.hypervisor_args]
+        line = f"python ci/fuzz.py --seed {self.seed} --calls {self.number or self.calls}"
+        return " ".join([line, *words])
 
     def last_call(self) -> str:
         """The call that was being made when the run ended."""
@@ -104,7 +108,7 @@ def run_fuzz(
         budget=PATIENCE + SECONDS_PER_CALL * calls,
         qemu=qemu,
     )
-    run = FuzzRun(seed, calls, run_tiny(start, look))
+    run = FuzzRun(seed, calls, run_tiny(start, look), hypervisor_args=hypervisor_args)
     if found:
         _fill(run, _BLOCK.unpack(found[0]), run.tiny.tsc_hz)
     return run

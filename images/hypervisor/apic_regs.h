@@ -69,7 +69,6 @@
 /* x2APIC: MSR of a register, logical ids of 16 APICs a cluster */
 #define X2APIC_FIRST 0x800u
 #define X2APIC_LAST 0x8ffu
-#define X2APIC_MSR(offset) (X2APIC_FIRST + ((offset) >> 4))
 #define X2APIC_OFFSET(msr) (((msr) - X2APIC_FIRST) << 4)
 #define X2APIC_LDR(id) (((id) >> 4) << 16 | 1u << ((id) & 15))
 

@@ -72,3 +72,19 @@ void vp_pending_event(struct vp *vp)
 		vp->extint = OFFER_EXTINT | (e >> EVENT_EXTERNAL_VECTOR_SHIFT & PENDING_VECTOR_MASK);
 	vp->pending_event[0] = vp->pending_event[1] = 0;
 }
+
+/* Before a run: into the VMCB. */
+void vp_inject_pending(struct vp *vp)
+{
+	u64 p;
+
+	vp_pending_event(vp);
+	p = vp->pending_interruption;
+	if (!(p & PENDING_VALID))
+		return;
+	vp->vmcb->eventinj = (p >> PENDING_VECTOR_SHIFT & PENDING_VECTOR_MASK) |
+			     (p >> PENDING_TYPE_SHIFT & PENDING_TYPE_MASK) << EVENT_TYPE_SHIFT |
+			     (p & INTERRUPTION_HAS_ERROR ? EVENT_ERROR_CODE : 0) | EVENT_VALID |
+			     p >> PENDING_ERROR_SHIFT << EVENT_ERROR_SHIFT;
+	vp->pending_interruption = 0;
+}

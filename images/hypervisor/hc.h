@@ -20,7 +20,6 @@ struct hc {
 };
 
 #define OP_REP 1			/* repeats: must have a count, others must not */
-#define OP_IGNORED 2			/* accepted without effect */
 #define OP_PUBLISH 4			/* changes what the host sees of the target partition */
 #define OP_NO_PARTITION 8		/* the input does not begin with a partition */
 #define OP_HEADER 16			/* takes a variable header */
@@ -129,7 +128,6 @@ u16 hc_ring_empty(struct hc *);
 void hc_decode_create_port(struct hc *);
 void hc_decode_connect_port(struct hc *);
 /* hypercall.c */
-u16 hc_accept(struct hc *);
 bool hc_still_there(const struct hc *);
 
 #endif

@@ -52,7 +52,6 @@ u16 hc_finalize_partition(struct hc *c)
 	return pt_finalize(pt);
 }
 
-
 /* Pages that were deposited and never withdrawn are lost to the root: their number follows the input in the ledger. */
 u16 hc_delete_partition(struct hc *c)
 {

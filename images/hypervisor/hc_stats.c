@@ -61,6 +61,17 @@ static u16 check(u32 type, const u64 id[2])
 	return ST_OK;
 }
 
+/* Their page counts as mapped, so that it cannot be deposited: "dispatch blocked" is written without hv_lock. */
+static u64 *theirs(u64 *at) { return pages_share(&parts[0], (u64)at / PAGE, 1) ? NULL : memset(at, 0, PAGE); }
+
+static void give_back(struct stats_entry *s)
+{
+	if (s->page.theirs)
+		pages_unshare((u64)s->page.page / PAGE, 1);
+	else
+		pool_put_visible(&parts[0].pool, s->page.page);
+}
+
 static u16 map(struct hc *c, u64 *at, u64 **shown)
 {
 	const struct in_stats_page *in = c->in;
@@ -84,12 +95,11 @@ static u16 map(struct hc *c, u64 *at, u64 **shown)
 		s->type = type;
 		memcpy(s->id, id, sizeof s->id);
 		s->page.theirs = at;
-		s->page.page = at ? at : pool_get_visible(&parts[0].pool);
+		s->page.page = at ? theirs(at) : pool_get_visible(&parts[0].pool);
 		if (!s->page.page)
-			return ST_INSUFFICIENT_MEMORY;
+			return at ? ST_INVALID_PARAMETER : ST_INSUFFICIENT_MEMORY;
 		if (!stats_attach(type, id, area_of(id), &s->page)) {
-			if (!at)
-				pool_put_visible(&parts[0].pool, s->page.page);
+			give_back(s);
 			return ST_INVALID_PARAMETER;
 		}
 		stats_show(c->lp);
@@ -121,7 +131,6 @@ u16 hc_map_stats2(struct hc *c)
 	at = pfn >> (64 - PAGE_SHIFT) ? NULL : root_ptr(pfn * PAGE, PAGE);
 	if (!at)
 		return ST_INVALID_PARAMETER;
-	memset(at, 0, PAGE);
 	return map(c, at, &page);
 }
 
@@ -139,7 +148,6 @@ u16 hc_unmap_stats(struct hc *c)
 	if (--s->refs)
 		return ST_OK;
 	stats_attach(s->type, s->id, area_of(s->id), NULL);
-	if (!s->page.theirs)
-		pool_put_visible(&parts[0].pool, s->page.page);
+	give_back(s);
 	return ST_OK;
 }

@@ -323,7 +323,6 @@ void synic_enter(struct lp *);
 void synic_left(struct lp *);
 u16 synic_post(struct lp *, u32 sint, const struct message *);
 bool synic_queued(struct lp *, u32 sint, const struct message *);
-void synic_eom(struct lp *);
 u16 synic_signal(struct lp *, u32 sint, u32 flag);
 bool synic_ring(struct lp *, u32 sint, u32 port);
 bool synic_read(const struct lp *, u32 msr, u64 *val);
@@ -344,7 +343,7 @@ void port_forget(u64 partition);
 void hypercall(struct lp *);
 void power_off(struct lp *, u8 slp_typ) __attribute__((noreturn));
 
-/* vp.c, vp_registers.c, vp_state.c, vp_page.c, vp_dispatch.c, child_exit.c, child_message.c */
+/* vp.c, vp_registers.c, vp_state.c, vp_dispatch.c, child_exit.c, child_message.c */
 struct vp *vp_find(struct partition *, u32 index);
 u16 vp_create(struct partition *, u32 index);
 u16 vp_delete(struct partition *, u32 index);
@@ -376,6 +375,7 @@ enum child_action { CHILD_RESUME, CHILD_MESSAGE, CHILD_FAULTED };
 enum child_action child_vmmcall(struct lp *, struct vp *);
 enum child_action child_exit(struct lp *, struct vp *);
 bool child_message(struct lp *, struct vp *);
+void vp_inject_pending(struct vp *);
 void vp_pending_event(struct vp *);
 u16 vp_set_event(struct vp *, const u64 value[2]);
 u64 vp_get_interruption(const struct vp *);

@@ -26,13 +26,6 @@ u16 hc_vp(struct hc *c, u64 id, u32 index, struct vp **vp)
 /* For a call that has dropped hv_lock: is its output page still the root's? It may have given it away meanwhile. */
 bool hc_still_there(const struct hc *c) { return !c->out || root_ptr((u64)c->out, 1); }
 
-/* Calls that have no effect here; the table marks them OP_IGNORED where a real hypervisor would do something. */
-u16 hc_accept(struct hc *c)
-{
-	(void)c;
-	return ST_OK;
-}
-
 static void decode_raw(struct hc *c, u32 bytes)
 {
 	const u64 *in = c->in;
@@ -103,8 +96,6 @@ static u16 run(struct hc *c, const struct op *op)
 		decode_raw(c, op->in_size);
 	if (!(op->flags & OP_NO_PARTITION) && op->in_size >= sizeof(u64))
 		c->partition = *(const u64 *)c->in;
-	if (op->flags & OP_IGNORED)
-		c->flags |= FLAG_IGNORED;
 	if (op->flags & OP_ROOT_ONLY && l1vh)
 		return ST_ACCESS_DENIED;
 	if (too_late(c, op))

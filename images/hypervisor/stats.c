@@ -21,7 +21,7 @@ static const u16 vp_counter[VS_COUNT] = {
 
 static struct stats_page *hypervisor_page;
 
-/* An L1VH parent chose the page itself, and may have given it away since. */
+/* An L1VH parent chose the page itself, and may have given up its own access to it since. */
 void stats_store(const struct stats_page *s, u32 counter, u64 value)
 {
 	u64 *page = !s ? NULL : s->theirs ? root_ptr((u64)s->page, PAGE) : s->page;

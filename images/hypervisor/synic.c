@@ -199,13 +199,6 @@ bool synic_queued(struct lp *lp, u32 sint, const struct message *m)
 	return found;
 }
 
-void synic_eom(struct lp *lp)
-{
-	lock(&lp->synic.lock);
-	scan(lp);
-	unlock(&lp->synic.lock);
-}
-
 /* ---- event flags ---- */
 u16 synic_signal(struct lp *lp, u32 sint, u32 flag)
 {

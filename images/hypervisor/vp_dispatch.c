@@ -3,13 +3,6 @@
 #include "abi.h"
 #include "hv.h"
 
-#define PENDING_VALID 1			/* hv_x64_pending_interruption_register */
-#define PENDING_TYPE_SHIFT 1
-#define PENDING_TYPE_MASK 7
-#define PENDING_HAS_ERROR_SHIFT 4
-#define PENDING_VECTOR_SHIFT 16
-#define PENDING_ERROR_SHIFT 32
-
 /* Neither halted nor waiting for SIPI, or not any longer? For our own scheduler. Called with hv_lock. */
 bool vp_ready(struct vp *vp)
 {
@@ -40,21 +33,6 @@ static bool awake(struct lp *lp, struct vp *vp, struct out_dispatch *out)
 	if (vp->halted)			/* no deadline interrupts this LP: the root polls */
 		*out = (struct out_dispatch){ DISPATCH_STATE_READY, DISPATCH_EVENT_NONE };
 	return !vp->halted;
-}
-
-static void inject_pending(struct vp *vp)
-{
-	u64 p;
-
-	vp_pending_event(vp);
-	p = vp->pending_interruption;
-	if (!(p & PENDING_VALID))
-		return;
-	vp->vmcb->eventinj = (p >> PENDING_VECTOR_SHIFT & 0xff) |
-			     (p >> PENDING_TYPE_SHIFT & PENDING_TYPE_MASK) << EVENT_TYPE_SHIFT |
-			     (p >> PENDING_HAS_ERROR_SHIFT & 1 ? EVENT_ERROR_CODE : 0) | EVENT_VALID |
-			     p >> PENDING_ERROR_SHIFT << EVENT_ERROR_SHIFT;
-	vp->pending_interruption = 0;
 }
 
 /* Without the lock: enter and re-enter until an exit needs the root. RUN_MESSAGE: that exit may want a message. */
@@ -101,7 +79,7 @@ enum run_end vp_run(struct lp *lp, struct vp *vp)
 	enum run_end end;
 
 	registers_page_in(vp);
-	inject_pending(vp);
+	vp_inject_pending(vp);
 	vp->dispatches++;
 	vp->dispatching = true;
 	/* Before looking at what is requested: vp_kick looks here after it has requested something. */

@@ -242,6 +242,10 @@ class Root:
         root = int(self._ask(f"t {slot}").split()[-1], 16)
         return walk(root, lambda spa: self.memory.read(spa, PAGE))
 
+    def become_l1vh(self) -> None:
+        """From now on the root is an L1VH parent."""
+        self._ask("l")
+
     def problem(self) -> str:
         """What is wrong with the books: a page in two places, counters that differ. "ok" if nothing."""
         return self._ask("k")

@@ -6,6 +6,7 @@
  *   o CONTROL OUTBYTES INPUTHEX   the same, its output in the page that the input is in
  *   p PFN                         state, visible, lost, owner, maps, what the root may do
  *   t SLOT                        a partition: id, state, pages free and deposited, root of its nested table
+ *   l                             the parent is an L1VH partition from now on
  *   k                             is every page in exactly one place? "ok" or what is wrong
  */
 #include <fcntl.h>
@@ -165,6 +166,9 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof line, stdin)) {
 		if (line[0] == 'c' || line[0] == 'o') {
 			call(line + 1, line[0] == 'c' ? ARENA + PAGE : ARENA);
+		} else if (line[0] == 'l') {
+			l1vh = true;
+			printf("-\n");
 		} else if (line[0] == 'p') {
 			u64 pfn = strtoul(line + 1, NULL, 16);
 			struct page none = { 0 }, *p = page_of(pfn) ? page_of(pfn) : &none;

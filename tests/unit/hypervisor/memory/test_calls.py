@@ -11,7 +11,9 @@ from .conftest import (
     DELETE_VP,
     MAP_STATS,
     OK,
+    OPERATION_DENIED,
     POOL,
+    RAM,
     UNMAP_STATS,
     Child,
     create_vp,
@@ -20,7 +22,7 @@ from .conftest import (
 if TYPE_CHECKING:
     from tests.unit.hypervisor.conftest import Root
 
-GET_REGISTERS, SET_REGISTERS = 0x50, 0x51
+GET_REGISTERS, SET_REGISTERS, MAP_STATS2 = 0x50, 0x51, 0x131
 
 
 def test_a_statistics_page_shows_the_vp_that_came_back(root: Root, child: Child) -> None:
@@ -51,3 +53,13 @@ def test_input_is_read_once(root: Root, child: Child) -> None:
     done = root.call(GET_REGISTERS, data + struct.pack("<4I", *names), reps=4, out=64, overlap=True)
     assert done[:2] == (OK, 4)
     assert list(struct.unpack("<8Q", done.out))[::2] == values
+
+
+def test_a_statistics_page_of_an_l1vh_parent_is_not_deposited(root: Root, child: Child) -> None:
+    root.become_l1vh()
+    create_vp(root, child.id, 0)
+    identity = struct.pack("<IIQQ", 0x10002, 0, child.id, 0)
+    assert root.call(MAP_STATS2, identity + struct.pack("<Q", RAM)).status == OK
+    assert root.deposit(child.id, [RAM]).status == OPERATION_DENIED
+    assert root.call(UNMAP_STATS, identity).status == OK
+    assert root.deposit(child.id, [RAM]).status == OK

@@ -89,7 +89,7 @@ static void make_harmless(const struct fuzz_draft *d)
 
 	for (u32 l = 0; d->input && l < LENGTH(lists); l++)
 		for (u32 i = lists[l].first / 8; lists[l].code == d->code && i < PAGE / 8; i++)
-			if (!harmless(w[i]))
+			if (!harmless(w[i]) || (d->code == HC_MAP_GPA_PAGES && to_be_deposited(w[i])))
 				w[i] = child_frame();
 }
 

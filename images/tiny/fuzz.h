@@ -51,6 +51,7 @@ void fuzz_generate(struct fuzz_draft *);
 void fuzz_untake(void);
 u64 child_frame(void);			/* a page that a child may have */
 bool harmless(u64 pfn);			/* the hypervisor may do with that page what it likes */
+bool to_be_deposited(u64 pfn);
 /* fuzz_model.c */
 void fuzz_learn(const struct fuzz_draft *, struct result);
 void fuzz_set_up(void);			/* a partition with a VP in random code */

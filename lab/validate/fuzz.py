@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from lab.build.tiny import TinyGuest
 from lab.hypervisor import names
 from lab.hypervisor.elf import find_symbol
 from lab.hypervisor.view import ROOT_PARTITION, HypervisorView
+from lab.model.errors import LabUnavailable
 from lab.validate.tiny import FUZZ, TinyRun, TinyStart, nothing_left, run_tiny
 
 SYMBOL = "fuzz_block"
@@ -47,8 +49,10 @@ class FuzzRun:
     statuses: dict[int, int] = field(default_factory=dict)
     codes: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Code to calls made and calls that succeeded."""
-    hypervisor_args: tuple[str, ...] = ()
-    """What the stand-in was started with."""
+    looks: int = 0
+    """How often the host looked at the children's tables meanwhile."""
+    leaves: int = 0
+    """The leaves that it saw, over all looks."""
 
     @property
     def ok(self) -> bool:
@@ -58,9 +62,7 @@ class FuzzRun:
     @property
     def replay(self) -> str:
         """The command line that does the same again, up to the last call."""
-        words = [f"--hypervisor-arg {word}" for word in self.hypervisor_args]
-        line = f"python ci/fuzz.py --seed {self.seed} --calls {self.number or self.calls}"
-        return " ".join([line, *words])
+        return f"python ci/fuzz.py --seed {self.seed} --calls {self.number or self.calls}"
 
     def last_call(self) -> str:
         """The call that was being made when the run ended."""
@@ -93,11 +95,12 @@ def run_fuzz(
     at = find_symbol(guest.symbols, SYMBOL)
     found: list[bytes] = []
 
+    watch = SlatWatch()
+
     def look(view: HypervisorView, result: TinyRun) -> None:
         found.append(view.root_memory(at, _BLOCK.size))
         if result.end:
             nothing_left(view, result)
-            result.problems += slat_problems(view)
 
     start = TinyStart(
         guest,
@@ -108,22 +111,55 @@ def run_fuzz(
         budget=PATIENCE + SECONDS_PER_CALL * calls,
         qemu=qemu,
     )
-    run = FuzzRun(seed, calls, run_tiny(start, look), hypervisor_args=hypervisor_args)
+    run = FuzzRun(seed, calls, run_tiny(start, look, watch))
+    run.looks, run.leaves = watch.looks, watch.leaves
     if found:
         _fill(run, _BLOCK.unpack(found[0]), run.tiny.tsc_hz)
     return run
 
 
-def slat_problems(view: HypervisorView) -> list[str]:
-    """Leaves of children's tables that point at the stand-in's own memory."""
-    first, end = view.private_range()
-    return [
-        f"partition {info.id}: GFN {run.gfn:#x} maps page {run.spa:#x} of the stand-in"
-        for info in view.partitions()
-        if info.id != ROOT_PARTITION
-        for run in view.slat(info.id)
-        if not run.no_access and run.spa << 12 < end and (run.spa + run.pages) << 12 > first
-    ]
+class SlatWatch:
+    """Looks at the children's tables while the guest makes calls: in the end they are all gone.
+
+    All LPs wait in the stand-in meanwhile, so that nothing changes under the walk.
+    """
+
+    INTERVAL = 0.2
+    PARK_SECONDS = 0.5
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.leaves = 0
+        self._next = 0.0
+
+    def __call__(self, view: HypervisorView, result: TinyRun) -> None:
+        """An Inspect: at most one problem of a kind is kept."""
+        if time.monotonic() < self._next or result.problems:
+            return
+        try:
+            view.park(self.PARK_SECONDS)
+        except LabUnavailable:  # it is ending, or hangs: both are noticed elsewhere
+            return
+        try:
+            result.problems += self._problems(view)[:1]
+        finally:
+            view.unpark()
+        self.looks += 1
+        self._next = time.monotonic() + self.INTERVAL
+
+    def _problems(self, view: HypervisorView) -> list[str]:
+        """Leaves that point at the stand-in's own memory."""
+        first, end = view.private_range()
+        problems = []
+        for info in view.partitions():
+            runs = [] if info.id == ROOT_PARTITION else view.slat(info.id)
+            self.leaves += len(runs)
+            problems += [
+                f"partition {info.id}: GFN {run.gfn:#x} maps page {run.spa:#x} of the stand-in"
+                for run in runs
+                if not run.no_access and run.spa << 12 < end and (run.spa + run.pages) << 12 > first
+            ]
+        return problems
 
 
 def shrink(failed: FuzzRun, again: Callable[[int], FuzzRun]) -> FuzzRun:

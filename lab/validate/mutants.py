@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -17,7 +18,7 @@ from lab.cache import Cache
 from lab.model.errors import BadInput
 from lab.paths import images_dir
 from lab.source.command import run, tool_env
-from lab.validate.fuzz import run_fuzz
+from lab.validate.fuzz import FuzzRun, run_fuzz
 from lab.validate.tiny import GROUPS, TinyRun, run_group
 
 _KEYS = {"why", "replace"}
@@ -114,28 +115,39 @@ class Workshop:
 
     def try_mutant(self, mutant: StandinMutant) -> MutantResult:
         """Build it and run the tests until one notices. Raises BadInput when it does not apply."""
+        with self._changed(mutant):
+            return self._judge(stop=True)
+
+    def fuzz(self, mutant: StandinMutant, seed: int = FUZZ_SEED, calls: int = FUZZ_CALLS) -> FuzzRun:
+        """Build it and let the fuzzer alone try."""
+        with self._changed(mutant):
+            return run_fuzz(seed, calls, self._guest, *self._build())
+
+    @contextlib.contextmanager
+    def _changed(self, mutant: StandinMutant) -> Iterator[None]:
         saved = {part.file: (self._source / part.file).read_text() for part in mutant.parts}
         try:
             for part in mutant.parts:
                 path = self._source / part.file
                 path.write_text(mutated(path.read_text(), part, mutant.name))
-            return self._judge(stop=True)
+            yield
         finally:
             for name, text in saved.items():
                 (self._source / name).write_text(text)
 
-    def _build(self) -> None:
+    def _build(self) -> tuple[Path, Path]:
+        """The image and the one with symbols."""
         run(
             ["make", "-s", "-C", self._source, f"O={self._objects}", f"-j{os.cpu_count() or 1}"],
             what="building a mutant",
             timeout=_BUDGET,
             env={k: v for k, v in tool_env().items() if k not in ("MAKEFLAGS", "MAKELEVEL", "CFLAGS")},
         )
+        return self._objects / "hv.elf", self._objects / "hv.elf64"
 
     def _judge(self, *, stop: bool) -> MutantResult:
         began = time.monotonic()
-        self._build()
-        elf, symbols = self._objects / "hv.elf", self._objects / "hv.elf64"
+        elf, symbols = self._build()
         more = ("stop",) if stop else ()
         for group in GROUPS:
             found = run_group(group, self._guest, elf, symbols, *more, budget=_GUEST_BUDGET)

@@ -95,8 +95,10 @@ FUZZ = "fuzz"
 Inspect = Callable[[HypervisorView, TinyRun], None]
 
 
-def run_tiny(start: TinyStart, inspect: Inspect | None = None) -> TinyRun:
+def run_tiny(start: TinyStart, inspect: Inspect | None = None, during: Inspect | None = None) -> TinyRun:
     """Start the guest and wait for its end. ``inspect`` may look at the stand-in before it is gone.
+
+    ``during`` is called again and again while the guest runs, and must not block for longer than a second.
 
     A guest or stand-in that dies or hangs is a result, not an exception. Raises LabUnavailable when
     QEMU cannot be started.
@@ -118,7 +120,7 @@ def run_tiny(start: TinyStart, inspect: Inspect | None = None) -> TinyRun:
         with Machine.start(spec, qemu, choose_accel(spec, qemu), files, lab) as machine:
             view = HypervisorView(Path(lab.record.ram), start.symbols, below_4g(MEMORY))
             with view:
-                _follow(machine, view, start.budget, result, inspect)
+                _follow(machine, view, start.budget, result, inspect, during)
     except GuestDied as death:
         result.died = result.died or f"{death}\n{death.detail}"
     finally:
@@ -155,11 +157,19 @@ def nothing_left(view: HypervisorView, result: TinyRun) -> None:
 
 
 def _follow(
-    machine: Machine, view: HypervisorView, budget: float, result: TinyRun, inspect: Inspect | None
+    machine: Machine,
+    view: HypervisorView,
+    budget: float,
+    result: TinyRun,
+    inspect: Inspect | None,
+    during: Inspect | None,
 ) -> None:
     def ended() -> str | None:
-        found = END.search(machine.console.text(0))
-        return found[1].strip() if found else None
+        if found := END.search(machine.console.text(0)):
+            return found[1].strip()
+        if during is not None and view.ready() and not view.panicked():
+            during(view, result)
+        return None
 
     try:
         result.end = Watch(machine).wait(ended, budget, "tiny", "the last line of the tiny guest", poll=0.005)

@@ -29,3 +29,4 @@ def test_random_hypercalls_do_no_harm(seed: int | None) -> None:
     assert len(run.codes) > 30, "too few kinds of calls: the generator is broken"
     assert run.messages > 10, "no child ran into an intercept"
     assert run.statuses[0] > CALLS // 10, f"hardly any call succeeds: {run.statuses}"
+    assert run.looks > 3 and run.leaves > 10, f"{run.looks} looks at {run.leaves} leaves: nothing was watched"

@@ -26,3 +26,10 @@ def workshop() -> Iterator[Workshop]:
 def test_mutant_is_killed(workshop: Workshop, mutant: StandinMutant) -> None:
     result = workshop.try_mutant(mutant)
     assert result.killed, f"nothing noticed that {mutant.why}"
+
+
+def test_host_sees_own_memory_in_a_child(workshop: Workshop) -> None:
+    """Cases kill this mutant first; the look at the tables while children are alive must, too."""
+    (mutant,) = (m for m in load_mutants(FOLDER) if m.name == "own-memory-mapped")
+    run = workshop.fuzz(mutant, calls=20_000)
+    assert any("of the stand-in" in problem for problem in run.tiny.problems), run.why()

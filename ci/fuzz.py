@@ -28,9 +28,7 @@ def report(run: FuzzRun) -> None:
     print(f"seed {run.seed}: {run.number:,} of {run.calls:,} calls in {run.seconds:.1f} s{rate}")
     print(f"  {run.dispatched:,} dispatches, {run.messages:,} of them with a message; ", end="")
     print(f"{run.msr_accesses:,} MSR accesses, {run.msr_faults:,} of them #GP")
-    print(
-        f"  the host looked {run.looks:,} times at the children's tables and saw {run.leaves:,} mappings"
-    )
+    print(f"  the host looked {run.looks:,} times at the children's tables and saw {run.leaves:,} mappings")
     statuses = sorted(run.statuses.items(), key=lambda item: -item[1])
     print("  statuses: " + ", ".join(f"{names.status(s)} {n:,}" for s, n in statuses))
     codes = sorted(run.codes.items(), key=lambda item: -item[1][0])
@@ -44,6 +42,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, action="append", help="may be repeated (default: a random one)")
     parser.add_argument("--calls", type=int, default=100_000, help="default: %(default)s")
+    parser.add_argument("--cpus", type=int, choices=[1, 2], default=1, help="2: both make calls at once")
     parser.add_argument("--hypervisor-arg", action="append", default=[], help="argument for the stand-in")
     parser.add_argument("--qemu", metavar="PATH", help="qemu-system-x86_64 to use")
     args = parser.parse_args()
@@ -55,7 +54,14 @@ def main() -> int:
     def run(seed: int, calls: int) -> FuzzRun:
         extra = tuple(args.hypervisor_arg)
         return run_fuzz(
-            seed, calls, guest, standin.elf, standin.symbols, hypervisor_args=extra, qemu=args.qemu
+            seed,
+            calls,
+            guest,
+            standin.elf,
+            standin.symbols,
+            hypervisor_args=extra,
+            cpus=args.cpus,
+            qemu=args.qemu,
         )
 
     for seed in args.seed or [secrets.randbits(32)]:

@@ -16,9 +16,11 @@
 
 struct fuzz_block fuzz_block;
 struct fuzz_partition fuzz_pool[FUZZ_PARTITIONS];
-static u64 state;
-static u8 output[3][PAGE] __attribute__((aligned(4096)));
-static u8 input[2][PAGE] __attribute__((aligned(4096)));
+static u64 state[MAX_CPUS];
+static struct { u8 output[3][PAGE], input[2][PAGE]; } pages[MAX_CPUS] __attribute__((aligned(4096)));
+static u32 cpus = 1;
+static volatile bool finished;
+static bool model_taken;
 
 /* Statuses that the TLFS or Linux name; anything else is an accident. */
 static const u16 defined[] = {
@@ -28,10 +30,12 @@ static const u16 defined[] = {
 
 u64 rnd(void)
 {
-	state ^= state >> 12;
-	state ^= state << 25;
-	state ^= state >> 27;
-	return (state * 0x2545f4914f6cdd1dul) >> 13;
+	u64 *s = &state[this_lp()];
+
+	*s ^= *s >> 12;
+	*s ^= *s << 25;
+	*s ^= *s >> 27;
+	return (*s * 0x2545f4914f6cdd1dul) >> 13;
 }
 
 u64 interesting(void)
@@ -49,25 +53,28 @@ u64 interesting(void)
 
 static void canaries_set(void)
 {
-	memset(output[0], CANARY, PAGE);
-	memset(output[2], CANARY, PAGE);
-	memset(input[1], CANARY, PAGE);
+	u32 lp = this_lp();
+
+	memset(pages[lp].output[0], CANARY, PAGE);
+	memset(pages[lp].output[2], CANARY, PAGE);
+	memset(pages[lp].input[1], CANARY, PAGE);
 }
 
 static void canary(const u8 *p, u32 n, const char *where)
 {
 	for (u32 i = 0; i < n; i++)
 		if (p[i] != CANARY)
-			FAIL("call %lu wrote %#x %s the output page, at %#x", fuzz_block.number, p[i], where, i);
+			FAIL("call %lu wrote %#x %s the output page, at %#x", fuzz_last()->number, p[i], where, i);
 }
 
 static void canaries_check(void)
 {
-	bool all = fuzz_block.number % GUARD_ALL == 0;
+	bool all = fuzz_last()->number % GUARD_ALL == 0;
+	u32 lp = this_lp();
 
-	canary(all ? output[0] : output[0] + PAGE - GUARD, all ? PAGE : GUARD, "before");
-	canary(output[2], all ? PAGE : GUARD, "behind");
-	canary(input[1], all ? PAGE : GUARD, "behind the input page, not");
+	canary(all ? pages[lp].output[0] : pages[lp].output[0] + PAGE - GUARD, all ? PAGE : GUARD, "before");
+	canary(pages[lp].output[2], all ? PAGE : GUARD, "behind");
+	canary(pages[lp].input[1], all ? PAGE : GUARD, "behind the input page, not");
 }
 
 static bool known(u16 status)
@@ -95,50 +102,74 @@ static void make_harmless(const struct fuzz_draft *d)
 
 static void note(const struct fuzz_draft *d)
 {
-	fuzz_block.control = d->control;
-	fuzz_block.in = d->in;
-	fuzz_block.out = d->out;
+	struct fuzz_note *n = fuzz_last();
+
+	n->control = d->control;
+	n->in = d->in;
+	n->out = d->out;
 	for (u32 i = 0; i < FUZZ_WORDS; i++)
-		fuzz_block.word[i] = d->input ? ((u64 *)d->input)[i] : 0;
+		n->word[i] = d->input ? ((u64 *)d->input)[i] : 0;
 }
 
 static void check_result(const struct fuzz_draft *d, struct result r, const u8 *kept)
 {
 	if (!known(r.status))
-		FAIL("call %lu, code %#x: status %#x is not a defined one", fuzz_block.number, d->code, r.status);
+		FAIL("call %lu, code %#x: status %#x is not a defined one", fuzz_last()->number, d->code, r.status);
 	if (r.raw & ~(0xffful << RESULT_DONE_SHIFT | 0xffff))
-		FAIL("call %lu, code %#x: reserved bits in result %#lx", fuzz_block.number, d->code, r.raw);
+		FAIL("call %lu, code %#x: reserved bits in result %#lx", fuzz_last()->number, d->code, r.raw);
 	if (d->reps && r.done > d->reps)
-		FAIL("call %lu, code %#x: %u of %u repetitions done", fuzz_block.number, d->code, r.done, d->reps);
+		FAIL("call %lu, code %#x: %u of %u repetitions done", fuzz_last()->number, d->code, r.done, d->reps);
 	if (d->reps && r.status == ST_OK && r.done != d->reps)
-		FAIL("call %lu, code %#x: success with %u of %u repetitions", fuzz_block.number, d->code, r.done, d->reps);
+		FAIL("call %lu, code %#x: success with %u of %u repetitions", fuzz_last()->number, d->code, r.done, d->reps);
 	if (!d->reps && r.done)
-		FAIL("call %lu, code %#x: %u repetitions of a simple call", fuzz_block.number, d->code, r.done);
+		FAIL("call %lu, code %#x: %u repetitions of a simple call", fuzz_last()->number, d->code, r.done);
 	if (d->input && memcmp(kept, d->input, INPUT_KEPT))
-		FAIL("call %lu, code %#x changed its input", fuzz_block.number, d->code);
+		FAIL("call %lu, code %#x changed its input", fuzz_last()->number, d->code);
 }
+
+/* ---- two LPs ---- */
+static void model_lock(void)
+{
+	while (__atomic_exchange_n(&model_taken, true, __ATOMIC_ACQUIRE)) {
+		if (!this_lp() && lp_gave_up())
+			FAIL("the other LP's check failed");
+		relax();
+	}
+}
+
+static void model_unlock(void) { __atomic_store_n(&model_taken, false, __ATOMIC_RELEASE); }
 
 static void one_call(void)
 {
-	struct fuzz_draft d = { .input = input[0], .in = (u64)input[0], .out = (u64)output[1] };
-	static u8 kept[INPUT_KEPT];
+	u8 *input = pages[this_lp()].input[0], kept[INPUT_KEPT];
+	struct fuzz_draft d = { .input = input, .in = (u64)input, .out = (u64)pages[this_lp()].output[1] };
 	struct result r;
 
-	memset(input[0], 0, INPUT_KEPT);
+	memset(input, 0, INPUT_KEPT);
+	model_lock();
 	fuzz_generate(&d);
 	make_harmless(&d);
-	memcpy(kept, input[0], INPUT_KEPT);
+	memcpy(kept, input, INPUT_KEPT);
 	note(&d);
+	if (!fuzz_learns(d.code))
+		model_unlock();
 	r = raw_call(d.control, d.in, d.out);
-	fuzz_block.status[r.status % FUZZ_STATUSES]++;
-	fuzz_block.code[d.code % FUZZ_CODES]++;
-	fuzz_block.good[d.code % FUZZ_CODES] += r.status == ST_OK;
+	COUNT(fuzz_block.status[r.status % FUZZ_STATUSES]);
+	COUNT(fuzz_block.code[d.code % FUZZ_CODES]);
+	if (r.status == ST_OK)
+		COUNT(fuzz_block.good[d.code % FUZZ_CODES]);
 	check_result(&d, r, kept);
 	canaries_check();
+	if (!fuzz_learns(d.code))
+		model_lock();
 	fuzz_learn(&d, r);
 	fuzz_untake();
-	if (d.code == HC_DISPATCH_VP)
-		sentinels_check();
+	model_unlock();
+	if (d.code != HC_DISPATCH_VP)
+		return;
+	sentinels_check();
+	if (r.status == ST_OPERATION_DENIED)	/* the hypervisor schedules: now it has the time to */
+		asm volatile("sti; hlt; cli" ::: "memory");
 }
 
 /* The PIT and not the APIC's timer: that one may become the hypervisor's own. It ends the run of a child that loops. */
@@ -149,28 +180,57 @@ static void timer_on(void)
 
 static void timer_off(void) { pic_timer(0); }
 
-static void run(void)
+static void set_up(void)
 {
-	u32 alive;
+	u32 alive = 0;
 
+	for (u32 i = 0; i < FUZZ_PARTITIONS; i++)
+		alive += fuzz_pool[i].active && fuzz_pool[i].vps;
+	fuzz_reclaim();
+	if (alive < FUZZ_ALIVE)
+		fuzz_set_up();
+}
+
+/* One LP's calls, until all LPs together have made as many as were planned. */
+static void make_calls(void *unused)
+{
+	(void)unused;
 	canaries_set();
 	sentinels_set();
-	timer_on();
-	fuzz_block.begun = rdtsc();
-	while (fuzz_block.number < fuzz_block.planned) {
-		fuzz_block.number++;
-		if (fuzz_block.number % TEND == 1) {
-			alive = 0;
-			for (u32 i = 0; i < FUZZ_PARTITIONS; i++)
-				alive += fuzz_pool[i].active && fuzz_pool[i].vps;
-			fuzz_reclaim();
-			if (alive < FUZZ_ALIVE)
-				fuzz_set_up();
+	while (!finished) {
+		struct fuzz_note *n = fuzz_last();
+
+		n->number++;
+		if (!this_lp()) {
+			finished = fuzz_block.last[0].number + fuzz_block.last[1].number >= fuzz_block.planned;
+			if (cpus > 1)	/* the PIT's interrupts are ours alone */
+				poke_lp(1);
+			if (n->number % TEND == 1) {
+				model_lock();
+				set_up();
+				model_unlock();
+			}
 		}
 		if (one_in(24))
 			fuzz_msr();
 		else
 			one_call();
+		interrupts_on();
+		interrupts_off();
+	}
+}
+
+static void run(void)
+{
+	timer_on();
+	fuzz_block.begun = rdtsc();
+	if (cpus > 1)
+		on_lp(1, make_calls, NULL);
+	make_calls(NULL);
+	while (cpus > 1 && !lp_idle(1)) {
+		if (lp_gave_up())
+			FAIL("the other LP's check failed");
+		poke_lp(1);
 		interrupts_on();
 		interrupts_off();
 	}
@@ -185,7 +245,9 @@ void fuzz(void)
 {
 	fuzz_block.seed = number(argument("seed"), SEED_DEFAULT);
 	fuzz_block.planned = number(argument("calls"), CALLS_DEFAULT);
-	state = fuzz_block.seed * 0x9e3779b97f4a7c15ul + 1;
+	cpus = number(argument("cpus"), 1) > 1 ? MAX_CPUS : 1;
+	for (u32 i = 0; i < MAX_CPUS; i++)
+		state[i] = (fuzz_block.seed + ((u64)i << 32)) * 0x9e3779b97f4a7c15ul + 1;
 	fuzz_block.magic = FUZZ_MAGIC;
 	print("FUZZ seed %lu calls %lu\n", fuzz_block.seed, fuzz_block.planned);
 }

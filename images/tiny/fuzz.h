@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The hypercall fuzzer. Everything comes from one seed, so that "seed=S calls=N" does the same again (but for the
- * moments of the timer's interrupts). The host reads fuzz_block by its symbol: lab/validate/fuzz.py mirrors it.
+ * moments of the timer's interrupts). With two LPs both make calls at once, and nothing comes again exactly; calls that
+ * change what we must know (what exists, who has a page) are made one at a time then. The host reads fuzz_block by its symbol: lab/validate/fuzz.py mirrors it.
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -13,10 +14,12 @@
 #define FUZZ_CODES 512
 #define FUZZ_WORDS 8
 
+struct fuzz_note {			/* an LP's call that is being made; its number from 1 */
+	u64 number, control, in, out, word[FUZZ_WORDS];
+};
 struct fuzz_block {
 	u64 magic, seed, planned;
-	u64 number;			/* of the call that is being made, from 1 */
-	u64 control, in, out, word[FUZZ_WORDS];
+	struct fuzz_note last[MAX_CPUS];
 	u64 begun, ended;		/* TSC */
 	u64 dispatched, messages, msr_reads, msr_writes, msr_faults;
 	u64 status[FUZZ_STATUSES];
@@ -24,6 +27,8 @@ struct fuzz_block {
 	u64 good[FUZZ_CODES];
 };
 extern struct fuzz_block fuzz_block;
+static inline struct fuzz_note *fuzz_last(void) { return &fuzz_block.last[this_lp()]; }
+#define COUNT(counter_) __atomic_fetch_add(&(counter_), 1, __ATOMIC_RELAXED)
 
 struct fuzz_draft {
 	u16 code, reps, start, header;
@@ -53,6 +58,7 @@ u64 child_frame(void);			/* a page that a child may have */
 bool harmless(u64 pfn);			/* the hypervisor may do with that page what it likes */
 bool to_be_deposited(u64 pfn);
 /* fuzz_model.c */
+bool fuzz_learns(u16 code);		/* from such calls; on two LPs they are made one at a time */
 void fuzz_learn(const struct fuzz_draft *, struct result);
 void fuzz_set_up(void);			/* a partition with a VP in random code */
 void fuzz_reclaim(void);

@@ -11,8 +11,8 @@
 
 #define WITHIN(pfn, first, end) ((pfn) >= (first) / PAGE && (pfn) < (end) / PAGE)
 
-static u64 taken[PAGE / 8];
-static u32 ntaken;
+static u64 taken[MAX_CPUS][PAGE / 8];
+static u32 ntaken[MAX_CPUS];
 
 bool harmless(u64 pfn)
 {
@@ -24,12 +24,19 @@ bool harmless(u64 pfn)
 bool to_be_deposited(u64 pfn) { return WITHIN(pfn, ARENA_START, ARENA_END) && !page_is_deposited(pfn); }
 
 /* Pages for a list; those that the call did not take are free again after it. */
-static u64 fresh_page(void) { return taken[ntaken++] = page_take(); }
+static u64 fresh_page(void)
+{
+	u32 lp = this_lp();
+
+	return taken[lp][ntaken[lp]++] = page_take();
+}
 
 void fuzz_untake(void)
 {
-	while (ntaken)
-		page_untake(taken[--ntaken]);
+	u32 lp = this_lp();
+
+	while (ntaken[lp])
+		page_untake(taken[lp][--ntaken[lp]]);
 }
 
 u64 child_frame(void)

@@ -59,7 +59,17 @@ static void learn_unmapped_stats(const struct in_stats_page *in)
 			stats[i] = stats[--nstats];
 			return;
 		}
-	FAIL("call %lu unmapped a statistics page that was not mapped", fuzz_block.number);
+	FAIL("call %lu unmapped a statistics page that was not mapped", fuzz_last()->number);
+}
+
+bool fuzz_learns(u16 code)
+{
+	switch (code) {
+	case HC_CREATE_PARTITION: case HC_INITIALIZE_PARTITION: case HC_FINALIZE_PARTITION: case HC_DELETE_PARTITION:
+	case HC_DEPOSIT_MEMORY: case HC_WITHDRAW_MEMORY: case HC_CREATE_VP: case HC_DELETE_VP:
+	case HC_MAP_STATS_PAGE: case HC_UNMAP_STATS_PAGE: return true;
+	}
+	return false;
 }
 
 void fuzz_learn(const struct fuzz_draft *d, struct result r)
@@ -90,8 +100,9 @@ void fuzz_learn(const struct fuzz_draft *d, struct result r)
 		return;
 	case HC_UNMAP_STATS_PAGE: learn_unmapped_stats(in); return;
 	case HC_DISPATCH_VP:
-		fuzz_block.dispatched++;
-		fuzz_block.messages += ((const struct out_dispatch *)d->out)->event == DISPATCH_EVENT_INTERCEPT;
+		COUNT(fuzz_block.dispatched);
+		if (((const struct out_dispatch *)d->out)->event == DISPATCH_EVENT_INTERCEPT)
+			COUNT(fuzz_block.messages);
 		return;
 	}
 	id = real_id(*(const u64 *)in);
@@ -105,7 +116,7 @@ void fuzz_learn(const struct fuzz_draft *d, struct result r)
 		if (id == 1)
 			return;
 		if (!p)
-			FAIL("call %lu, code %#x succeeded for partition %lu, which there is not", fuzz_block.number,
+			FAIL("call %lu, code %#x succeeded for partition %lu, which there is not", fuzz_last()->number,
 			     d->code, id);
 		break;
 	default: return;

@@ -37,14 +37,14 @@ void sentinels_check(void)
 
 	for (u32 i = 0; i < LENGTH(watched); i++)
 		if (rdmsr(watched[i]) != watched_value(i))
-			FAIL("call %lu: the root's MSR %#x became %#lx", fuzz_block.number, watched[i], rdmsr(watched[i]));
+			FAIL("call %lu: the root's MSR %#x became %#lx", fuzz_last()->number, watched[i], rdmsr(watched[i]));
 	DR_GET(0, a);
 	DR_GET(3, b);
 	if (a != SENTINEL || b != SENTINEL + 3)
-		FAIL("call %lu: the root's debug registers became %#lx, %#lx", fuzz_block.number, a, b);
+		FAIL("call %lu: the root's debug registers became %#lx, %#lx", fuzz_last()->number, a, b);
 	asm volatile("movq %%xmm0,%0; movq %%xmm15,%1" : "=r"(a), "=r"(b));
 	if (a != SENTINEL || b != SENTINEL)
-		FAIL("call %lu: the root's xmm registers became %#lx, %#lx", fuzz_block.number, a, b);
+		FAIL("call %lu: the root's xmm registers became %#lx, %#lx", fuzz_last()->number, a, b);
 }
 
 static u64 vector(void) { return VECTORS_FROM + below(32); }
@@ -66,10 +66,11 @@ static void write_one(void)
 	case 7: msr = SMSR_VP_ASSIST_PAGE; break;
 	default: msr = SMSR_CRASH_P0 + below(CRASH_PARAMS); break;
 	}
-	fuzz_block.control = msr;
-	fuzz_block.word[0] = value;
-	fuzz_block.msr_writes++;
-	fuzz_block.msr_faults += msr_write(msr, value) != NO_FAULT;
+	fuzz_last()->control = msr;
+	fuzz_last()->word[0] = value;
+	COUNT(fuzz_block.msr_writes);
+	if (msr_write(msr, value) != NO_FAULT)
+		COUNT(fuzz_block.msr_faults);
 }
 
 static void read_one(void)
@@ -79,9 +80,10 @@ static void read_one(void)
 	u32 msr = one_in(20) ? SMSR_FIRST + interesting() : base[below(LENGTH(base))] + below(6);
 	u64 value;
 
-	fuzz_block.control = msr;
-	fuzz_block.msr_reads++;
-	fuzz_block.msr_faults += msr_read(msr, &value) != NO_FAULT;
+	fuzz_last()->control = msr;
+	COUNT(fuzz_block.msr_reads);
+	if (msr_read(msr, &value) != NO_FAULT)
+		COUNT(fuzz_block.msr_faults);
 }
 
 void fuzz_msr(void)

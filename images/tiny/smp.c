@@ -5,6 +5,8 @@
 #define APIC_ID_REGISTER ((volatile u32 *)0xfee00020ul)
 #define APIC_SVR_REGISTER ((volatile u32 *)0xfee000f0ul)
 #define APIC_ENABLED 0x1ffu
+#define APIC_ICR_LOW ((volatile u32 *)0xfee00300ul)
+#define APIC_ICR_HIGH ((volatile u32 *)0xfee00310ul)
 #define ID_SHIFT 24
 #define ICR_ASSERT (1ul << 14)
 #define ICR_INIT (5ul << 8)
@@ -77,6 +79,13 @@ void on_lp(u32 lp, void (*run)(void *), void *arg)
 
 bool lp_idle(u32 lp) { return !work[lp].run; }
 void join(u32 lp) { WAIT(lp_idle(lp), "the other LP's work to end"); }
+
+/* An interrupt that means nothing, without an exit of ours: it ends a child's run there. */
+void poke_lp(u32 lp)
+{
+	*APIC_ICR_HIGH = (first_id + lp) << ID_SHIFT;
+	*APIC_ICR_LOW = ICR_ASSERT | VECTOR_IGNORE;
+}
 
 void send_ipi(u32 lp, u32 vector)
 {

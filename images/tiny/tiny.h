@@ -34,6 +34,7 @@ extern const struct tiny_case cases_start[], cases_end[];
 /* ---- checks: a failed one ends the case ---- */
 void fail(const char *file, u32 line, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
+bool lp_gave_up(void);			/* another LP than ours failed a check */
 #define FAIL(...) fail(__FILE__, __LINE__, __VA_ARGS__)
 #define EXPECT(got_, want_, what_) do { \
 	u64 got__ = (got_), want__ = (want_); \
@@ -84,6 +85,7 @@ void on_lp(u32 lp, void (*)(void *), void *);	/* begin there, do not wait */
 bool lp_idle(u32 lp);
 void join(u32 lp);
 void send_ipi(u32 lp, u32 vector);
+void poke_lp(u32 lp);
 #define POLLS 2000000u			/* bound of every wait: each poll pauses, which lets the other LP run */
 #define WAIT(condition_, what_) do { \
 	u32 polls__ = POLLS; \

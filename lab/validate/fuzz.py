@@ -21,25 +21,49 @@ SYMBOL = "fuzz_block"
 MAGIC = 0x315A5A5546594E49
 STATUSES = 256
 CODES = 512
-_BLOCK = struct.Struct(f"<3Q Q 3Q 8Q 2Q 5Q {STATUSES}Q {CODES}Q {CODES}Q")
+LPS = 2
+"""MAX_CPUS of images/tiny/layout.h."""
+_NOTE = 12
+_BLOCK = struct.Struct(f"<3Q {LPS * _NOTE}Q 2Q 5Q {STATUSES}Q {CODES}Q {CODES}Q")
 """``struct fuzz_block`` of images/tiny/fuzz.h."""
 SECONDS_PER_CALL = 0.002
 """Patience: ten times what a busy host needs."""
 PATIENCE = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class LastCall:
+    """The call that an LP was making when the run ended."""
+
+    lp: int
+    number: int
+    control: int
+    input: int
+    output: int
+    words: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        words = " ".join(f"{w:#x}" for w in self.words)
+        return (
+            f"LP {self.lp}, call {self.number}: {names.hypercall(self.control & 0xFFFF)} "
+            f"control {self.control:#x} input {self.input:#x} output {self.output:#x}, input words {words}"
+        )
+
+
 @dataclass(slots=True)
 class FuzzRun:
-    """A run of one seed. ``number`` is the last call that was made, or tried."""
+    """A run of one seed. ``number`` counts the calls that were made, or tried."""
 
     seed: int
     calls: int
     tiny: TinyRun
+    cpus: int = 1
+    hypervisor_args: tuple[str, ...] = ()
     number: int = 0
-    control: int = 0
-    input: int = 0
-    output: int = 0
-    words: tuple[int, ...] = ()
+    last: tuple[LastCall, ...] = ()
+    """Of each LP."""
     seconds: float = 0.0
     """Guest time of the calls alone."""
     dispatched: int = 0
@@ -62,23 +86,19 @@ class FuzzRun:
     @property
     def replay(self) -> str:
         """The command line that does the same again, up to the last call."""
-        return f"python ci/fuzz.py --seed {self.seed} --calls {self.number or self.calls}"
-
-    def last_call(self) -> str:
-        """The call that was being made when the run ended."""
-        code = self.control & 0xFFFF
-        words = " ".join(f"{w:#x}" for w in self.words)
-        return (
-            f"call {self.number}: {names.hypercall(code)} control {self.control:#x} "
-            f"input {self.input:#x} output {self.output:#x}, input words {words}"
-        )
+        words = [f"--seed {self.seed} --calls {self.number or self.calls}"]
+        words += [f"--cpus {self.cpus}"] if self.cpus > 1 else []
+        words += [f"--hypervisor-arg {word}" for word in self.hypervisor_args]
+        return f"python ci/fuzz.py {' '.join(words)}"
 
     def why(self) -> str:
         """What went wrong, in lines."""
         lines = [*self.tiny.failures.values(), *self.tiny.problems]
         if not self.tiny.end and not lines:
             lines.append("it did not end")
-        return "\n".join([*lines, self.last_call(), f"again: {self.replay}", self.tiny.evidence()])
+        return "\n".join(
+            [*lines, *(last.text for last in self.last), f"again: {self.replay}", self.tiny.evidence()]
+        )
 
 
 def run_fuzz(
@@ -89,6 +109,7 @@ def run_fuzz(
     symbols: Path,
     *,
     hypervisor_args: tuple[str, ...] = (),
+    cpus: int = 1,
     qemu: str | None = None,
 ) -> FuzzRun:
     """Make so many calls. The result says what was wrong; only a QEMU that does not start raises."""
@@ -108,10 +129,11 @@ def run_fuzz(
         symbols,
         (f"group={FUZZ}", "fuzz", f"seed={seed}", f"calls={calls}"),
         hypervisor_args,
+        cpus,
         budget=PATIENCE + SECONDS_PER_CALL * calls,
         qemu=qemu,
     )
-    run = FuzzRun(seed, calls, run_tiny(start, look, watch))
+    run = FuzzRun(seed, calls, run_tiny(start, look, watch), cpus, hypervisor_args)
     run.looks, run.leaves = watch.looks, watch.leaves
     if found:
         _fill(run, _BLOCK.unpack(found[0]), run.tiny.tsc_hz)
@@ -164,22 +186,24 @@ class SlatWatch:
 
 def shrink(failed: FuzzRun, again: Callable[[int], FuzzRun]) -> FuzzRun:
     """The run that ends with the failing call, if it fails once more; else the run as it was."""
-    if not failed.number or failed.number >= failed.calls:
+    if failed.cpus > 1 or not failed.number or failed.number >= failed.calls:
         return failed
     shorter = again(failed.number)
     return dataclasses.replace(failed) if shorter.ok else shorter
 
 
 def _fill(run: FuzzRun, block: tuple[int, ...], tsc_hz: int) -> None:
-    magic, _seed, _planned, number, control, where_in, where_out = block[:7]
+    magic, _seed, _planned = block[:3]
     if magic != MAGIC:
         return
-    run.number, run.control, run.input, run.output = number, control, where_in, where_out
-    run.words = block[7:15]
-    begun, ended, run.dispatched, run.messages, reads, writes, run.msr_faults = block[15:22]
+    notes = [block[3 + _NOTE * lp : 3 + _NOTE * (lp + 1)] for lp in range(run.cpus)]
+    run.last = tuple(LastCall(lp, n[0], n[1], n[2], n[3], n[4:]) for lp, n in enumerate(notes))
+    run.number = sum(last.number for last in run.last)
+    block = block[3 + _NOTE * LPS :]
+    begun, ended, run.dispatched, run.messages, reads, writes, run.msr_faults = block[:7]
     run.msr_accesses = reads + writes
     run.seconds = (ended - begun) / tsc_hz if ended > begun and tsc_hz else 0.0
-    statuses, codes = block[22 : 22 + STATUSES], block[22 + STATUSES : 22 + STATUSES + CODES]
-    good = block[22 + STATUSES + CODES :]
+    statuses, codes = block[7 : 7 + STATUSES], block[7 + STATUSES : 7 + STATUSES + CODES]
+    good = block[7 + STATUSES + CODES :]
     run.statuses = {status: n for status, n in enumerate(statuses) if n}
     run.codes = {code: (n, good[code]) for code, n in enumerate(codes) if n}

@@ -91,6 +91,8 @@ static void make_harmless(const struct fuzz_draft *d)
 	static const struct { u16 code, first; } lists[] = {
 		{ HC_DEPOSIT_MEMORY, OFFSET(struct in_deposit, pfn) }, { HC_MAP_GPA_PAGES, OFFSET(struct in_map_gpa, pfn) },
 		{ HC_GET_VP_STATE, OFFSET(struct in_vp_state, pfn) }, { HC_SET_VP_STATE, OFFSET(struct in_vp_state, pfn) },
+		{ HC_MAP_VP_STATE_PAGE, OFFSET(struct in_map_state_page, location) },	/* an L1VH parent's choice */
+		{ HC_MAP_STATS_PAGE2, OFFSET(struct in_map_stats2, location) },
 	};
 	u64 *w = (u64 *)d->input;
 

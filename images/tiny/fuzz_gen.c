@@ -327,6 +327,7 @@ static bool deadly(const struct fuzz_draft *d)
 {
 	return !d->input && !d->fast && (d->code == HC_ENTER_SLEEP_STATE || d->code == HC_SEND_IPI ||
 					 d->code == HC_DEPOSIT_MEMORY || d->code == HC_MAP_GPA_PAGES ||
+					 d->code == HC_MAP_VP_STATE_PAGE || d->code == HC_MAP_STATS_PAGE2 ||
 					 d->code == HC_SET_VP_STATE || d->code == HC_GET_VP_STATE);
 }
 

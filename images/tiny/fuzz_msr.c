@@ -47,6 +47,16 @@ void sentinels_check(void)
 		FAIL("call %lu: the root's xmm registers became %#lx, %#lx", fuzz_last()->number, a, b);
 }
 
+/* Where an L1VH parent wants a page of the hypervisor: memory that we can spare, switched on or off, or refused. */
+static u64 spare_page(void)
+{
+	static u8 spare[4][PAGE] __attribute__((aligned(PAGE)));
+
+	if (one_in(6))
+		return interesting() | ~0xfffffffffful | SMSR_ENABLE;
+	return (u64)spare[below(LENGTH(spare))] | below(2);
+}
+
 static u64 vector(void) { return VECTORS_FROM + below(32); }
 
 static void write_one(void)
@@ -56,14 +66,14 @@ static void write_one(void)
 
 	switch (below(9)) {
 	case 0: msr = SMSR_SINT0 + below(SYNIC_SINTS); value = vector() | (one_in(2) ? SINT_MASKED : 0); break;
-	case 1: msr = one_in(2) ? SMSR_SIMP : SMSR_SIEFP; break;
+	case 1: msr = one_in(2) ? SMSR_SIMP : SMSR_SIEFP; value = spare_page(); break;
 	case 2: msr = SMSR_SCONTROL; value &= 1; break;
 	case 3: msr = SMSR_EOM; value = 0; break;
 	case 4: msr = SMSR_STIMER0_CONFIG + 2 * below(4); value = below(16) | vector() << STIMER_VECTOR_SHIFT |
 			(one_in(2) ? STIMER_DIRECT : 0) | below(16) << STIMER_SINT_SHIFT; break;
 	case 5: msr = SMSR_STIMER0_CONFIG + 1 + 2 * below(4); value = below(2) ? 20000 + below(1000000) : 0; break;
-	case 6: msr = SMSR_REFERENCE_TSC; break;
-	case 7: msr = SMSR_VP_ASSIST_PAGE; break;
+	case 6: msr = SMSR_REFERENCE_TSC; value = spare_page(); break;
+	case 7: msr = SMSR_VP_ASSIST_PAGE; value = spare_page(); break;
 	default: msr = SMSR_CRASH_P0 + below(CRASH_PARAMS); break;
 	}
 	fuzz_last()->control = msr;

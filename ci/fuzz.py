@@ -28,6 +28,7 @@ def report(run: FuzzRun) -> None:
     print(f"seed {run.seed}: {run.number:,} of {run.calls:,} calls in {run.seconds:.1f} s{rate}")
     print(f"  {run.dispatched:,} dispatches, {run.messages:,} of them with a message; ", end="")
     print(f"{run.msr_accesses:,} MSR accesses, {run.msr_faults:,} of them #GP")
+    print(f"  {run.intercepts:,} intercepts among the last records of the ledger")
     print(f"  the host looked {run.looks:,} times at the children's tables and saw {run.leaves:,} mappings")
     statuses = sorted(run.statuses.items(), key=lambda item: -item[1])
     print("  statuses: " + ", ".join(f"{names.status(s)} {n:,}" for s, n in statuses))

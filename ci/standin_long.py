@@ -28,11 +28,15 @@ from lab.validate.mutants import load_mutants, open_workshop
 
 DEFAULT_RESULTS = Path("hvlab-out") / "standin.json"
 CALLS = 1_000_000
-FUZZ_JOBS: dict[str, tuple[int | None, tuple[str, ...]]] = {
-    "fuzz seed 1": (1, ()),
-    "fuzz new seed": (None, ()),
+FUZZ_JOBS: dict[str, tuple[int | None, int, tuple[str, ...]]] = {
+    "fuzz seed 1": (1, 1, ()),
+    "fuzz new seed": (None, 1, ()),
+    "fuzz on two LPs": (None, 2, ()),
+    "fuzz scheduler=core": (None, 1, ("scheduler=core",)),
+    "fuzz scheduler=core on two LPs": (None, 2, ("scheduler=core",)),
+    "fuzz parent=l1vh": (None, 1, ("parent=l1vh",)),
 }
-"""Name to seed (None: a new one, kept in the result) and arguments of the stand-in."""
+"""Name to seed (None: a new one, kept in the result), LPs and arguments of the stand-in."""
 
 
 def code_key() -> str:
@@ -42,7 +46,7 @@ def code_key() -> str:
     return digest(*(tree_digest(root / folder) for folder in folders))
 
 
-def _fuzz(seed: int | None, hypervisor_args: tuple[str, ...], calls: int) -> dict[str, object]:
+def _fuzz(seed: int | None, cpus: int, hypervisor_args: tuple[str, ...], calls: int) -> dict[str, object]:
     cache = Cache(paths.cache_root())
     standin = build_standin(cache)
     run = run_fuzz(
@@ -52,6 +56,7 @@ def _fuzz(seed: int | None, hypervisor_args: tuple[str, ...], calls: int) -> dic
         standin.elf,
         standin.symbols,
         hypervisor_args=hypervisor_args,
+        cpus=cpus,
     )
     text = f"{run.number:,} calls in {run.seconds:.0f} s, {run.dispatched:,} dispatches"
     return {"ok": run.ok, "text": text, "again": run.replay, "why": "" if run.ok else run.why()}
@@ -82,10 +87,10 @@ def run_jobs(results: Path, calls: int) -> int:
     known = load(results, code_key())
     jobs = known["jobs"]
     assert isinstance(jobs, dict)
-    for name, (seed, words) in FUZZ_JOBS.items():
+    for name, (seed, cpus, words) in FUZZ_JOBS.items():
         label = f"{name}, {calls:,} calls"
         if label not in jobs:
-            jobs[label] = _fuzz(seed, words, calls)
+            jobs[label] = _fuzz(seed, cpus, words, calls)
             save(results, known)
     if "mutants" not in jobs:
         jobs["mutants"] = _mutants()

@@ -102,6 +102,8 @@ static u16 map(struct hc *c, u64 *at, u64 **shown)
 			give_back(s);
 			return ST_INVALID_PARAMETER;
 		}
+		if (at)
+			memset(at, 0, PAGE);
 		stats_show(c->lp);
 	}
 	s->refs++;

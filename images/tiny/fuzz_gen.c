@@ -224,6 +224,17 @@ static void draft_state(struct fuzz_draft *d)
 			((u64 *)page_at(in->pfn[0]))[i] = one_in(3) ? interesting() : 0;
 }
 
+static void draft_stats(struct fuzz_draft *d)
+{
+	struct in_map_stats2 *in = (void *)d->input;
+	static const u32 types[] = { STATS_HYPERVISOR, STATS_LP, STATS_PARTITION, STATS_VP };
+
+	in->object.type = one_in(8) ? interesting() : types[below(LENGTH(types))];
+	in->object.id[0] = in->object.type & STATS_OF_PARTITION ? some_id() : below(3);
+	in->object.id[1] = one_in(8) ? interesting() : below(2) | below(2) << 56;
+	in->location = child_frame();
+}
+
 /* Everything else: the partition first, then small or interesting words. */
 static void draft_any(struct fuzz_draft *d)
 {
@@ -252,7 +263,7 @@ static const struct shape shapes[] = {
 	{ HC_ASSERT_VIRTUAL_INTERRUPT, 25, draft_any }, { HC_CLEAR_VIRTUAL_INTERRUPT, 5, draft_any },
 	{ HC_GET_PARTITION_PROPERTY, 10, draft_any }, { HC_SET_PARTITION_PROPERTY, 10, draft_any },
 	{ HC_GET_PARTITION_PROPERTY_EX, 5, draft_any }, { HC_GET_PARTITION_ID, 5, draft_any },
-	{ HC_MAP_STATS_PAGE, 10, draft_any }, { HC_UNMAP_STATS_PAGE, 8, draft_any },
+	{ HC_MAP_STATS_PAGE, 8, draft_stats }, { HC_MAP_STATS_PAGE2, 4, draft_stats }, { HC_UNMAP_STATS_PAGE, 8, draft_stats },
 	{ HC_GET_LP_RUN_TIME, 5, draft_any }, { HC_GET_SYSTEM_PROPERTY, 5, draft_any },
 	{ HC_SET_SYSTEM_PROPERTY, 3, draft_any }, { HC_GET_VP_INDEX_FROM_APIC_ID, 5, draft_any },
 	{ HC_MAP_DEVICE_INTERRUPT, 8, draft_any }, { HC_UNMAP_DEVICE_INTERRUPT, 4, draft_any },

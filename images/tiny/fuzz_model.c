@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #define MAX_STATS 128
+#define KEPT_STATS 32
 #define CODE_BYTES 256u
 #define SETUP_PAGES 48
 #define PAGES_LOW 4096u
@@ -52,10 +53,21 @@ static void learn_withdraw(const struct fuzz_draft *d, u64 id, u32 done)
 		page_withdrawn(pfn[i], real_id(id));
 }
 
+static struct in_stats_page named(const struct in_stats_page *in)
+{
+	struct in_stats_page s = *in;
+
+	if (s.type & STATS_OF_PARTITION)
+		s.id[0] = real_id(s.id[0]);
+	return s;
+}
+
 static void learn_unmapped_stats(const struct in_stats_page *in)
 {
+	struct in_stats_page s = named(in);
+
 	for (u32 i = 0; i < nstats; i++)
-		if (!memcmp(&stats[i].id, in->id, sizeof in->id) && stats[i].type == in->type) {
+		if (!memcmp(&stats[i].id, s.id, sizeof s.id) && stats[i].type == s.type) {
 			stats[i] = stats[--nstats];
 			return;
 		}
@@ -67,7 +79,7 @@ bool fuzz_learns(u16 code)
 	switch (code) {
 	case HC_CREATE_PARTITION: case HC_INITIALIZE_PARTITION: case HC_FINALIZE_PARTITION: case HC_DELETE_PARTITION:
 	case HC_DEPOSIT_MEMORY: case HC_WITHDRAW_MEMORY: case HC_CREATE_VP: case HC_DELETE_VP:
-	case HC_MAP_STATS_PAGE: case HC_UNMAP_STATS_PAGE: return true;
+	case HC_MAP_STATS_PAGE: case HC_MAP_STATS_PAGE2: case HC_UNMAP_STATS_PAGE: return true;
 	}
 	return false;
 }
@@ -94,9 +106,10 @@ void fuzz_learn(const struct fuzz_draft *d, struct result r)
 			learn_withdraw(d, *(const u64 *)in, r.done);
 		return;
 	case HC_MAP_STATS_PAGE:
+	case HC_MAP_STATS_PAGE2:	/* begins alike */
 		if (nstats == MAX_STATS)
 			FAIL("more than %u mappings of statistics pages", nstats);
-		stats[nstats++] = *(const struct in_stats_page *)in;
+		stats[nstats++] = named(in);
 		return;
 	case HC_UNMAP_STATS_PAGE: learn_unmapped_stats(in); return;
 	case HC_DISPATCH_VP:
@@ -166,9 +179,20 @@ static void random_code(u8 *code)
 	}
 }
 
+static void unmap_stats(u32 kept)
+{
+	while (nstats > kept) {
+		struct in_stats_page *in = call_in();
+
+		*in = stats[--nstats];
+		EXPECT(call(HC_UNMAP_STATS_PAGE), ST_OK, "UNMAP_STATS_PAGE of what was mapped");
+	}
+}
+
 /* Deposits outnumber what partitions need: take the rest back before it is all gone. */
 void fuzz_reclaim(void)
 {
+	unmap_stats(KEPT_STATS);
 	if (pages_free() > PAGES_LOW)
 		return;
 	for (u32 i = 0; i < FUZZ_PARTITIONS; i++)
@@ -213,12 +237,7 @@ void fuzz_set_up(void)
 
 void fuzz_tear_down(void)
 {
-	while (nstats) {
-		struct in_stats_page *in = call_in();
-
-		*in = stats[--nstats];
-		EXPECT(call(HC_UNMAP_STATS_PAGE), ST_OK, "UNMAP_STATS_PAGE at the end");
-	}
+	unmap_stats(0);
 	for (u32 i = 0; i < FUZZ_PARTITIONS; i++)
 		if (fuzz_pool[i].id) {
 			tear_down(fuzz_pool[i].id);

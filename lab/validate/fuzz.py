@@ -15,6 +15,7 @@ from lab.hypervisor import names
 from lab.hypervisor.elf import find_symbol
 from lab.hypervisor.view import ROOT_PARTITION, HypervisorView
 from lab.model.errors import LabUnavailable
+from lab.model.ledger import RecordKind
 from lab.validate.tiny import FUZZ, TinyRun, TinyStart, nothing_left, run_tiny
 
 SYMBOL = "fuzz_block"
@@ -73,6 +74,8 @@ class FuzzRun:
     statuses: dict[int, int] = field(default_factory=dict)
     codes: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Code to calls made and calls that succeeded."""
+    intercepts: int = 0
+    """Records of intercepts in what is left of the ledger."""
     looks: int = 0
     """How often the host looked at the children's tables meanwhile."""
     leaves: int = 0
@@ -116,12 +119,14 @@ def run_fuzz(
     at = find_symbol(guest.symbols, SYMBOL)
     found: list[bytes] = []
 
+    intercepts: list[int] = []
     watch = SlatWatch()
 
     def look(view: HypervisorView, result: TinyRun) -> None:
         found.append(view.root_memory(at, _BLOCK.size))
         if result.end:
             nothing_left(view, result)
+            intercepts.append(sum(r.kind is RecordKind.INTERCEPT for r in view.since(0).records))
 
     start = TinyStart(
         guest,
@@ -135,6 +140,7 @@ def run_fuzz(
     )
     run = FuzzRun(seed, calls, run_tiny(start, look, watch), cpus, hypervisor_args)
     run.looks, run.leaves = watch.looks, watch.leaves
+    run.intercepts = sum(intercepts)
     if found:
         _fill(run, _BLOCK.unpack(found[0]), run.tiny.tsc_hz)
     return run

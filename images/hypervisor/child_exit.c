@@ -103,17 +103,19 @@ static void iret(struct vp *vp)
 enum child_action child_exit(struct lp *lp, struct vp *vp)
 {
 	struct vmcb *v = vp->vmcb;
+	bool shadowed;
 
 	vp->exits++;
 	switch (v->exitcode) {
 	case EXIT_NPF:
 		return apic_page(lp, vp) || doorbell(lp, vp) ? CHILD_RESUME : CHILD_MESSAGE;
 	case EXIT_HLT:
+		shadowed = lost_shadow(v, &vp->shadow_rip);
 		v->rip += LEN_HLT;
 		v->shadow = 0;
 		if (!vp_has_lapic(vp))
 			return CHILD_MESSAGE;
-		vp->halted = true;
+		vp->halted = !shadowed;
 		return CHILD_RESUME;
 	case EXIT_CPUID: return cpuid_exit(vp);
 	case EXIT_MSR: return msr(lp, vp, v->info1 & MSR_EXIT_WRITE);

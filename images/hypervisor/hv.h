@@ -56,6 +56,7 @@ struct vp {
 	u64 root_signal_count;
 	u64 pending_interruption, deliverability;
 	bool halted, blocked, wait_sipi, init_pending;
+	u64 shadow_rip;			/* left in an interrupt shadow here, see lost_shadow() */
 	u32 sipi;			/* SIPI_VALID | vector while init_pending */
 	struct lapic apic;
 	bool nmi_pending, nmi_masked, nmi_iret;
@@ -111,6 +112,7 @@ struct lp {
 	u32 index, apic_id;
 	bool started;			/* root VP is running or about to */
 	struct vmcb *vmcb;		/* the root's VP on this LP */
+	u64 shadow_rip;			/* left in an interrupt shadow here, see lost_shadow() */
 	struct vmcb *idle_vmcb;		/* waits for interrupts, see sched.c */
 	u64 slice;			/* TSC when the root's VP last got this LP */
 	u32 turn;			/* child VP that last had it */
@@ -255,6 +257,8 @@ void vmcb_check_init(void);		/* svm_check.c */
 bool vmcb_valid(const struct vmcb *);
 bool efer_write(struct vmcb *, u64 val);
 void vmcb_init(struct vmcb *, u64 ncr3, u32 asid);
+bool note_shadow(const struct vmcb *, u64 *rip);
+bool lost_shadow(const struct vmcb *, u64 *rip);
 void inject_exception(struct vmcb *, u32 vector, bool has_error, u32 error);
 void world_to_child(struct lp *, struct vp *);
 void world_to_root(struct lp *, struct vp *);

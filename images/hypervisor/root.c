@@ -75,7 +75,12 @@ void lp_run(struct lp *lp)
 			unlock(&hv_lock);
 			break;
 		case EXIT_HLT:
-			sched_root_halts(lp);
+			if (lost_shadow(v, &lp->shadow_rip))
+				v->rip += LEN_HLT;
+			else if (sched_is_ours())
+				sched_root_halts(lp);
+			if (!sched_is_ours())
+				v->int_misc1 &= ~MISC1_HLT;
 			break;
 		case EXIT_VINTR:
 			sched_root_yields(lp);
@@ -88,6 +93,8 @@ void lp_run(struct lp *lp)
 			break;
 		case EXIT_NMI:
 			root_nmi(lp);
+			if (note_shadow(v, &lp->shadow_rip))
+				v->int_misc1 |= MISC1_HLT;
 			break;
 		case EXIT_VMRUN:
 		case EXIT_VMLOAD ... EXIT_SKINIT:

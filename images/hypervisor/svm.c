@@ -120,3 +120,24 @@ void inject_exception(struct vmcb *v, u32 vector, bool has_error, u32 error)
 	v->eventinj = vector | EVENT_TYPE_EXCEPTION << EVENT_TYPE_SHIFT | EVENT_VALID |
 		      (has_error ? EVENT_ERROR_CODE | (u64)error << EVENT_ERROR_SHIFT : 0);
 }
+
+/*
+ * TCG's VMRUN does not bring the interrupt shadow back that its #VMEXIT has saved. A guest that is left between STI and
+ * HLT then takes an interrupt before its HLT, returns to the HLT and sleeps over what the interrupt was to tell it. So
+ * the place is remembered, and the next HLT there ends at once: a wake-up too many is harmless.
+ */
+bool note_shadow(const struct vmcb *v, u64 *rip)
+{
+	if (!(v->shadow & SHADOW_INTERRUPT))
+		return false;
+	*rip = v->rip;
+	return true;
+}
+
+bool lost_shadow(const struct vmcb *v, u64 *rip)
+{
+	bool lost = *rip && *rip == v->rip;
+
+	*rip = 0;
+	return lost;
+}

@@ -52,6 +52,7 @@ static enum run_end run(struct lp *lp, struct vp *vp, u64 *in_guest)
 			v->eventinj = 0;
 			return RUN_MESSAGE;
 		}
+		note_shadow(v, &vp->shadow_rip);
 		v->tlb_ctl = TLB_FLUSH_ALL;	/* QEMU flushes anyway; keeps second-level changes visible */
 		stats_enter(lp);
 		vmrun_guest(v, &vp->g);

@@ -65,4 +65,13 @@ child_handler:
 	cli
 	hlt
 	jmp	child_handler
+PIECE child_doze			/* the end of "sti; hlt": the root says that STI has just been executed */
+	hlt
+	in	$0x10, %al
+	jmp	child_doze
+	.balign	16
+	.globl	child_doze_handler
+child_doze_handler:
+	incl	4(%esi)
+	iret
 	.skip	4096				/* whoever copies a page of code reads no further than this */

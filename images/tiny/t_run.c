@@ -12,6 +12,7 @@
 #define TABLE_GFN 0x20ul
 #define GVA 0x7f0000403000ul
 #define VECTOR 0x61
+#define SHADOW 1			/* interrupt_shadow of hv_x64_interrupt_state_register */
 #define GATE_32 0x8e00u
 #define SEGMENT_REAL_CODE (0xfffful | 0x9bul << 48)	/* limit, attributes */
 
@@ -181,10 +182,10 @@ CASE("one", sipi, "an AP waits for SIPI, starts at its vector, and INIT stops it
 	EXPECT(cs.low, SIPI_VECTOR * PAGE, "base of cs");
 }
 
-/* IDT, GDT-less: one 32-bit gate in the data page for VECTOR, to child_handler in the code page. */
-static void idt_for(const struct child *c)
+/* IDT, GDT-less: one 32-bit gate in the data page for VECTOR, to a handler in the code page. */
+static void idt_for(const struct child *c, const u8 *code, const u8 *to)
 {
-	u64 handler = CODE_GFN * PAGE + (child_handler - child_interrupt);
+	u64 handler = CODE_GFN * PAGE + (to - code);
 	volatile u32 *gate = data_of(c, 256 + VECTOR * 2);
 	volatile u64 *gdt = (volatile u64 *)data_of(c, 128);
 
@@ -201,11 +202,23 @@ CASE("one", pending_interruption, "an interruption that the root sets is deliver
 {
 	struct child c = new_child(0, child_interrupt);
 
-	idt_for(&c);
+	idt_for(&c, child_interrupt, child_handler);
 	EXPECT(set_register(c.id, 0, REG_PENDING_INTERRUPTION, 1 | (u64)VECTOR << 16), ST_OK, "set it");
 	EXPECT(run_child(&c, 0)->type, MSG_HALT, "message");
 	EXPECT(*data_of(&c, 1), 1, "times the handler ran");
 	EXPECT(register_of(c.id, 0, REG_PENDING_INTERRUPTION) & 1, 0, "still pending");
+}
+
+CASE("one", interrupt_shadow, "an interrupt that comes between STI and HLT ends the HLT")
+{
+	struct child c = new_child(CREATE_LAPIC, child_doze);
+
+	idt_for(&c, child_doze, child_doze_handler);
+	EXPECT(set_register(c.id, 0, REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF), ST_OK, "set rflags");
+	EXPECT(set_register(c.id, 0, REG_INTERRUPT_STATE, SHADOW), ST_OK, "set the shadow");
+	EXPECT(assert_interrupt(c.id, IPI_EXTINT, 0, VECTOR, 0), ST_OK, "the interrupt");
+	EXPECT(run_child(&c, 0)->type, MSG_IO_PORT, "message");
+	EXPECT(*data_of(&c, 1), 1, "times the handler ran");
 }
 
 CASE("one", wrong_interrupt, "an interrupt for nobody, or for the root, is not delivered")

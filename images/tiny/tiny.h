@@ -146,7 +146,7 @@ u16 install_intercept(u64 id, u32 type, u32 access, u64 parameter);
 #define DATA_GFN 2ul
 struct child { u64 id, code, data; struct message *message; };
 extern u8 child_in[], child_halt[], child_read[], child_write[], child_spin[], child_cpuid[], child_msr[], child_exec[],
-	child_triple[], child_interrupt[], child_handler[];
+	child_triple[], child_interrupt[], child_handler[], child_doze[], child_doze_handler[];
 u16 set_register(u64 id, u32 vp, u32 name, u64 value);
 u16 set_register2(u64 id, u32 vp, u32 name, u64 low, u64 high);
 u16 get_register(u64 id, u32 vp, u32 name, struct wire_value *value);

@@ -32,8 +32,11 @@ def report(run: FuzzRun) -> None:
     print(f"  the host looked {run.looks:,} times at the children's tables and saw {run.leaves:,} mappings")
     statuses = sorted(run.statuses.items(), key=lambda item: -item[1])
     print("  statuses: " + ", ".join(f"{names.status(s)} {n:,}" for s, n in statuses))
-    codes = sorted(run.codes.items(), key=lambda item: -item[1][0])
+    known = {c: n for c, n in run.codes.items() if c in names.HYPERCALLS}
+    codes = sorted(known.items(), key=lambda item: -item[1][0])
     print("  calls (succeeded): " + ", ".join(f"{names.hypercall(c)} {n:,} ({g:,})" for c, (n, g) in codes))
+    others = [n for c, (n, _) in run.codes.items() if c not in known]
+    print(f"  codes without a name: {len(others)}, called {sum(others):,} times")
 
 
 def main() -> int:

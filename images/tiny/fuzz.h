@@ -2,7 +2,8 @@
 /*
  * The hypercall fuzzer. Everything comes from one seed, so that "seed=S calls=N" does the same again (but for the
  * moments of the timer's interrupts). With two LPs both make calls at once, and nothing comes again exactly; calls that
- * change what we must know (what exists, who has a page) are made one at a time then. The host reads fuzz_block by its symbol: lab/validate/fuzz.py mirrors it.
+ * change what we must know (what exists, who has a page) are made one at a time then. The host reads fuzz_block by its
+ * symbol: lab/validate/fuzz.py mirrors it.
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -57,6 +58,12 @@ void fuzz_untake(void);
 u64 child_frame(void);			/* a page that a child may have */
 bool harmless(u64 pfn);			/* the hypervisor may do with that page what it likes */
 bool to_be_deposited(u64 pfn);
+/* fuzz_port.c */
+void draft_create_port(struct fuzz_draft *);
+void draft_connect_port(struct fuzz_draft *);
+void draft_port(struct fuzz_draft *);
+void draft_post_message(struct fuzz_draft *);
+void draft_signal_event(struct fuzz_draft *);
 /* fuzz_model.c */
 bool fuzz_learns(u16 code);		/* from such calls; on two LPs they are made one at a time */
 void fuzz_learn(const struct fuzz_draft *, struct result);

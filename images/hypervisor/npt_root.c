@@ -138,8 +138,13 @@ void root_shootdown(void)
 /* An NMI arrived while the root ran: ours is done with by the exit, the root's own is handed on. */
 void root_nmi(struct lp *lp)
 {
+	u32 asked;
+
+	lock(&hv_lock);		/* root_shootdown() says that it asks, then asks: not between the two */
 	take_nmi();
-	if (__atomic_exchange_n(&lp->nmi_asked, 0, __ATOMIC_SEQ_CST))
+	asked = __atomic_exchange_n(&lp->nmi_asked, 0, __ATOMIC_SEQ_CST);
+	unlock(&hv_lock);
+	if (asked)
 		return;
 	if (lp->vmcb->eventinj & EVENT_VALID)	/* another event is to be delivered again first */
 		apic_write_icr(lp->apic_id, ICR_ASSERT | ICR_NMI);

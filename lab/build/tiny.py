@@ -3,25 +3,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.build.elf import sections
+from lab.build.standin import make_freestanding
 from lab.build.toolchain import toolchain
 from lab.cache import Cache
 from lab.hashing import digest, tree_digest
-from lab.model.errors import LabUnavailable
 from lab.paths import images_dir
-from lab.source.command import run, tool_env
 
 KIND = "tiny"
 SECTION = ".cases"
 _RECIPE = "1"
-_BUDGET = 300.0
 _CASE = struct.Struct("<80s16sQ24x")
 """``struct tiny_case`` of images/tiny/tiny.h."""
 _ABI = ("types.h", "abi.h", "wire.h", "cpu.h")
@@ -57,21 +52,7 @@ def build_tiny(cache: Cache) -> TinyGuest:
     key = digest(KIND, _RECIPE, tree_digest(source), *headers, toolchain())
 
     def produce(entry: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="objects-", dir=entry) as temp:
-            done = run(
-                ["make", "-C", source, f"O={temp}", f"-j{os.cpu_count() or 1}"],
-                what="building the tiny guest",
-                timeout=_BUDGET,
-                env={k: v for k, v in tool_env().items() if k not in ("MAKEFLAGS", "MAKELEVEL", "CFLAGS")},
-                check=False,
-            )
-            if done.code != 0:
-                errors = [line for line in done.err.splitlines() if "error" in line] or done.err.splitlines()
-                raise LabUnavailable(
-                    "the tiny guest does not build", where=str(source), detail="\n".join(errors[:8])
-                )
-            for name in ("tiny.bin", "tiny.elf"):
-                shutil.move(Path(temp, name), entry / name)
+        make_freestanding(source, entry, ("tiny.bin", "tiny.elf"), "the tiny guest")
         (entry / "empty.initramfs").write_bytes(bytes(4096))
 
     entry = cache.publish(KIND, key, produce, about={"name": "tiny guest"})

@@ -54,7 +54,11 @@ class AppliedSeries:
 
 @dataclass(frozen=True, slots=True)
 class KernelImage:
-    """A built kernel in the cache. ``modules`` are .ko files to load in this order before use."""
+    """A built kernel in the cache. ``modules`` are .ko files to load in this order before use.
+
+    ``fixes`` names the lab's own base fixes (images/kernel/fixes.toml) that are in it; ``unfixed`` is the
+    same kernel without them, None when ``fixes`` is empty.
+    """
 
     key: str
     release: str
@@ -65,6 +69,8 @@ class KernelImage:
     config: Path
     build_dir: Path | None = None
     modules: tuple[Path, ...] = ()
+    fixes: tuple[str, ...] = ()
+    unfixed: KernelImage | None = None
 
 
 @dataclass(frozen=True, slots=True)

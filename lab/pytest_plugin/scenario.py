@@ -17,7 +17,8 @@ class ScenarioMark:
     which there is nothing to judge; ``quick`` puts it into the set that a warm validate runs first;
     ``kernel_args`` are added to the root's command line (scenarios with equal ones share a boot);
     ``expects`` names splat classes that are part of the scenario; ``unmodelled_ok`` lifts the rule
-    that a call which the stand-in does not model makes the scenario inconclusive.
+    that a call which the stand-in does not model makes the scenario inconclusive; ``unfixed`` boots the
+    kernel without the lab's own base fixes, so that what they mend can be shown.
     """
 
     claims: tuple[str, ...] = ()
@@ -26,6 +27,7 @@ class ScenarioMark:
     kernel_args: tuple[str, ...] = ()
     expects: tuple[str, ...] = ()
     unmodelled_ok: bool = False
+    unfixed: bool = False
 
 
 _KNOWN = {f.name for f in fields(ScenarioMark)}

@@ -28,6 +28,7 @@ def image_to_json(image: KernelImage) -> dict[str, Any]:
     for name in _PATHS:
         values[name] = str(values[name]) if values[name] else None
     values["modules"] = [str(m) for m in image.modules]
+    values["unfixed"] = image_to_json(image.unfixed) if image.unfixed else None
     return values
 
 
@@ -37,6 +38,8 @@ def image_from_json(values: dict[str, Any]) -> KernelImage:
     for name in _PATHS:
         known[name] = Path(known[name]) if known[name] else None
     known["modules"] = tuple(Path(m) for m in known["modules"])
+    known["fixes"] = tuple(known.get("fixes", ()))
+    known["unfixed"] = image_from_json(known["unfixed"]) if known.get("unfixed") else None
     return KernelImage(**known)
 
 

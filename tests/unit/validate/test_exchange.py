@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What crosses a process boundary arrives as it was sent, and a torn file tells what it can."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,18 @@ RUN = KernelRun(
 
 def test_kernel_image_survives_json():
     assert exchange.image_from_json(exchange.image_to_json(IMAGE)) == IMAGE
+
+
+def test_a_kernel_with_fixes_carries_the_one_without_them():
+    fixed = replace(IMAGE, key="f", fixes=("isr-wake",), unfixed=IMAGE)
+    values = json.loads(json.dumps(exchange.image_to_json(fixed)))
+    assert exchange.image_from_json(values) == fixed
+
+
+def test_a_kernel_file_from_before_the_fixes_is_read():
+    values = exchange.image_to_json(IMAGE)
+    del values["fixes"], values["unfixed"]
+    assert exchange.image_from_json(values) == IMAGE
 
 
 def test_kernel_run_survives_json():

@@ -24,6 +24,7 @@ POLL = 0.2
 """Longest time in seconds between two looks at the watch."""
 _RETRY = 0.1
 _CLOSE_POLL = 0.002
+_CHANNEL_TRIES = 5
 _BANNER_SECONDS = 5.0
 _SETTLE_SECONDS = 2.0
 """How long after a broken connection the watch may need to see why."""
@@ -172,14 +173,25 @@ class Transport:
             raise ssh.get_exception() or paramiko.SSHException("the connection was closed")
 
     def open_channel(self, command: str, budget: float, phase: str) -> paramiko.Channel:
-        """A channel on which ``command`` runs in the root's shell."""
+        """A channel on which ``command`` runs in the root's shell.
+
+        dropbear 2022.83 closes a channel that has no command yet when the command of another channel ends
+        just then. Nothing has run on it: while the connection stands, the next channel is tried.
+        """
 
         def open_and_run() -> paramiko.Channel:
-            if self._ssh is None:
-                raise paramiko.SSHException("not connected")
-            channel = self._ssh.open_session(timeout=budget)
-            channel.exec_command(command)
-            return channel
+            left = _CHANNEL_TRIES
+            while True:
+                left -= 1
+                if self._ssh is None:
+                    raise paramiko.SSHException("not connected")
+                try:
+                    channel = self._ssh.open_session(timeout=budget)
+                    channel.exec_command(command)
+                    return channel
+                except paramiko.SSHException:
+                    if not left or not self._ssh.is_active():
+                        raise
 
         return self.waiting(open_and_run, budget, phase)
 

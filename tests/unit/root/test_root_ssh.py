@@ -31,6 +31,8 @@ class Server(paramiko.ServerInterface):
         self.transports: list[paramiko.Transport] = []
         self.channels: list[paramiko.Channel] = []
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.closes = 0
+        """Channels that are closed in place of a command, as dropbear sometimes does."""
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self) -> None:
@@ -58,6 +60,10 @@ class Server(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        if self.closes:
+            self.closes -= 1
+            channel.close()
+            return False
         pipe = subprocess.PIPE
         process = subprocess.Popen(["sh", "-c", command.decode()], stdin=pipe, stdout=pipe, stderr=pipe)
         self.processes.append(process)
@@ -184,6 +190,20 @@ def test_much_on_stderr_does_not_block(root: Root) -> None:
 def test_missing_file_is_an_error_not_an_empty_one(root: Root) -> None:
     with pytest.raises(CommandFailed):
         root.get("/nonexistent")
+
+
+@pytest.mark.parametrize("closes", [1, 4])
+def test_channel_closed_before_its_command_is_tried_again(root: Root, server: Server, closes: int) -> None:
+    server.closes = closes
+    assert root.run("echo ran").out == "ran\n"
+    assert len(server.processes) == 1 and len(server.transports) == 1, "run twice, or on a new connection"
+
+
+def test_server_that_closes_every_channel_ends_the_tries(root: Root, server: Server) -> None:
+    server.closes = 1000
+    with pytest.raises(GuestDied, match="the SSH connection broke"):
+        root.run("true")
+    assert not server.processes and server.closes > 900
 
 
 def test_session_exchanges_lines(root: Root) -> None:

@@ -66,6 +66,12 @@ def required(flavour: str) -> tuple[str, ...]:
     return tuple(d.name for d in DETECTORS if d.flavours is None or flavour in d.flavours)
 
 
+def lacking(flavour: str, wanted: Iterable[str]) -> list[str]:
+    """Those of ``wanted`` that a kernel of ``flavour`` does not have, in their order."""
+    have = set(required(flavour))
+    return [name for name in dict.fromkeys(wanted) if name not in have]
+
+
 def unarmed(proofs: Iterable[DetectorProof], required: Iterable[str]) -> list[str]:
     """Why a pass does not count: one line per required detector without a proof that it fires.
 

@@ -18,7 +18,9 @@ class ScenarioMark:
     ``kernel_args`` are added to the root's command line (scenarios with equal ones share a boot);
     ``expects`` names splat classes that are part of the scenario; ``unmodelled_ok`` lifts the rule
     that a call which the stand-in does not model makes the scenario inconclusive; ``unfixed`` boots the
-    kernel without the lab's own base fixes, so that what they mend can be shown.
+    kernel without the lab's own base fixes, so that what they mend can be shown; ``detectors`` are
+    those that the scenario lives from (see lab.judge.armed): on a flavour without them it is not
+    applicable.
     """
 
     claims: tuple[str, ...] = ()
@@ -28,6 +30,7 @@ class ScenarioMark:
     expects: tuple[str, ...] = ()
     unmodelled_ok: bool = False
     unfixed: bool = False
+    detectors: tuple[str, ...] = ()
 
 
 _KNOWN = {f.name for f in fields(ScenarioMark)}

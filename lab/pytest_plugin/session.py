@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.judge.armed import lacking
 from lab.judge.splats import parse
 from lab.machine.qemu import not_booted
 from lab.model.errors import GuestDied, LabError, NotObservable
@@ -112,6 +113,8 @@ class LabSession:
         """
         if self._broken is not None:
             raise self._broken
+        if mark.detectors and (absent := lacking(self._flavour(), mark.detectors)):
+            raise AbilityMissing(f"this flavour has no detector {', '.join(absent)}")
         if (known := self._abilities.get(mark.kernel_args)) is not None:
             _require(mark, known)
         if self._lab is not None and mark.kernel_args and not self._lab.spec.booted_by_lab:
@@ -140,6 +143,10 @@ class LabSession:
                 self._writer.write("abilities", **abilities)
         _require(mark, abilities)
         return self._lab
+
+    def _flavour(self) -> str:
+        spec = load_machine(self.options.machine, parse_params(self.options.params))
+        return self.kernel().flavour if spec.booted_by_lab else self.options.selectors.flavour
 
     def _boot(self, kernel_args: tuple[str, ...]) -> BaseLab:
         spec = load_machine(self.options.machine, parse_params(self.options.params))

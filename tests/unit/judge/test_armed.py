@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lab.judge.armed import DETECTORS, required, unarmed
+from lab.judge.armed import DETECTORS, lacking, required, unarmed
 from lab.model.result import DetectorProof
 from lab.model.splat import SplatClass
 
@@ -35,3 +35,8 @@ def test_a_detector_that_fired_only_once_of_two_is_unarmed() -> None:
 
 def test_all_fired_is_armed() -> None:
     assert unarmed([DetectorProof(n, True) for n in required("plain")], required("plain")) == []
+
+
+def test_a_flavour_lacks_the_detectors_that_it_need_not_prove() -> None:
+    assert lacking("plain", ("warn", "no-such", "panic", "no-such")) == ["no-such"]
+    assert lacking("plain", required("plain")) == []

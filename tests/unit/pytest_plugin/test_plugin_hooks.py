@@ -216,6 +216,19 @@ def test_able(lab): pass
     assert len(world.boots) == 1, "a missing ability is no reason to boot again"
 
 
+def test_missing_detector_is_no_verdict_and_no_boot(run, world, monkeypatch):
+    monkeypatch.setattr(session.LabSession, "kernel", lambda self: SimpleNamespace(flavour="plain"))
+    text = """
+@pytest.mark.scenario(detectors=("warn", "no-such"))
+def test_lacking(lab): assert False
+"""
+    _, events = run(text)
+    found = outcomes(events)["lacking"]
+    assert found["verdict"] is None
+    assert found["reasons"] == ["this flavour has no detector no-such"]
+    assert world.boots == []
+
+
 ACCIDENTS = """
 ACCIDENTS = {accidents}
 @pytest.mark.scenario()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.build import config, diagnose
+from lab.build import config, diagnose, gcov
 from lab.build.flavours import flavour
 from lab.build.make import MakeFailed, run_make
 from lab.build.sandbox import Sandbox
@@ -76,8 +76,11 @@ def build_patched(
     sandbox: Sandbox,
     progress: Progress,
     jobs: int,
+    profiled: Sequence[str] = (),
 ) -> KernelImage:
     """The kernel with a series, built on a copy of ``base``'s objects: only what it changes.
+
+    ``profiled`` are C files that count what they run (see lab.build.gcov).
 
     ``source`` must be the one that ``base`` was built from. KernelBuildFailed names the first
     error, its file and line, and the patch that it belongs to.
@@ -85,7 +88,7 @@ def build_patched(
     if base.build_dir is None:
         raise ValueError("the base kernel has no objects to build on")
     objects = base.build_dir
-    key = digest(PATCHED_KIND, RECIPE, base.key, applied.key)
+    key = digest(PATCHED_KIND, RECIPE, base.key, applied.key, *gcov.key(profiled))
 
     def produce(entry: Path) -> None:
         cache.require_space(BUILD_SPACE, "a kernel build")
@@ -96,8 +99,10 @@ def build_patched(
             with build.at(obj, entry / "build.log") as make:
                 if any(Path(f).name.startswith("Kconfig") for f in (*applied.files, *applied.deleted)):
                     build.configure(make, obj, config.wanted(flavour, source.tree))
-                make(_targets(make.host_obj(obj)), total=None, budget=PATCHED_BUDGET)
+                targets = _targets(make.host_obj(obj))
+                make([*gcov.flags(profiled), *targets], total=None, budget=PATCHED_BUDGET)
             keep_image(obj, entry)
+            gcov.keep_notes(obj, profiled, entry)
 
     about = {"flavour": flavour.name, "base": base.key, "series": applied.key}
     entry = cache.publish(PATCHED_KIND, key, produce, about=about, progress=progress)

@@ -13,9 +13,10 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from lab.build import config, elf
+from lab.build import config, elf, gcov
 from lab.build.kernel import (
     BUILD_SPACE,
     PATCHED_BUDGET,
@@ -38,6 +39,7 @@ __all__ = ["NotAsModule", "build_base_modular", "build_module", "can_build_modul
 
 BASE_KIND = "kernel-modular"
 MODULE_KIND = "module"
+PROFILED_KIND = "module-profiled"
 _RECIPE = "4"
 MODULAR = {"MSHV_ROOT": "m", "BASIC_MODVERSIONS": "y"}
 """What the modular base sets besides its flavour: without the second, a module carries no checksums."""
@@ -114,8 +116,11 @@ def build_module(
     sandbox: Sandbox,
     progress: Progress,
     jobs: int,
+    profiled: Sequence[str] = (),
 ) -> KernelImage:
     """``modular`` with mshv_root.ko built from the patched source.
+
+    ``profiled`` are C files of the module that count what they run (see lab.build.gcov).
 
     NotAsModule when that fails for whatever reason or the module does not match the kernel: then
     build the whole kernel, whose failure is the series' own.
@@ -123,7 +128,9 @@ def build_module(
     if modular.build_dir is None:
         raise ValueError("the modular base has no objects to build on")
     kit = modular.build_dir
-    key = digest(MODULE_KIND, RECIPE, _RECIPE, modular.key, applied.key)
+    # A kind of its own: profiled objects are no start for others.
+    kind = PROFILED_KIND if profiled else MODULE_KIND
+    key = digest(kind, RECIPE, _RECIPE, modular.key, applied.key, *gcov.key(profiled))
 
     def produce(entry: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="build-", dir=entry) as temp:
@@ -134,17 +141,20 @@ def build_module(
             try:
                 with build.at(obj, entry / "build.log") as make:
                     modpost = f"MODPOST={make.place.obj}/{_MODPOST}"
-                    make([modpost, _KO], total=None, budget=PATCHED_BUDGET)
+                    make([modpost, *gcov.flags(profiled), _KO], total=None, budget=PATCHED_BUDGET)
             except KernelBuildFailed as e:
                 raise NotAsModule(str(e)) from e
             check_module(built(obj, _KO), modular.modules[0], kit / _EXPORTED)
             shutil.copy2(obj / _KO, entry / f"{MODULE}.ko")
+            gcov.keep_notes(obj, profiled, entry)
+            if profiled:
+                return
             (obj / FOLDER).rename(entry / _OBJECTS)
             said = {n: [file_sha256(applied.overlay / n), stamps[n]] for n in applied.files}
             (entry / _SOURCES).write_text(json.dumps(said, indent=1) + "\n")
 
     about = {"base": modular.key, "series": applied.key}
-    entry = cache.publish(MODULE_KIND, key, produce, about=about, progress=progress)
+    entry = cache.publish(kind, key, produce, about=about, progress=progress)
     return KernelImage(
         key=entry.name,
         release=modular.release,

@@ -60,6 +60,17 @@ def add_verbs(verbs: Any) -> None:
         help="rebuild the whole kernel even if the series touches only the driver's module",
     )
     parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="run the scenarios once more on a patched kernel with counters: which changed lines ran",
+    )
+    parser.add_argument(
+        "--coverage-of",
+        metavar="PATH",
+        default="",
+        help="as --coverage, but all lines of a folder, file or pattern of the kernel tree (drivers/hv)",
+    )
+    parser.add_argument(
         "--keep", metavar="NAME", nargs="?", const="kept", help="leave the first failed lab up under NAME"
     )
     parser.add_argument("--json", action="store_true", help="print result.json instead of the table")
@@ -87,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         expression=args.expression,
         keep=args.keep,
         embedded=embedded,
+        coverage=args.coverage,
+        coverage_of=args.coverage_of,
         whole=args.whole_kernel,
     )
     result = replace(validate(request, progress), reproduce=(_command(args),), execution=execution)

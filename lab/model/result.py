@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.model.coverage import Coverage
 from lab.model.surface import Addition
 from lab.model.verdict import Verdict
 
@@ -127,3 +128,5 @@ class ValidateResult:
     """Which QEMU executed the guests in which mode, and why in that one."""
     additions: tuple[Addition, ...] = ()
     """What the series asks of the hypervisor and its base does not."""
+    coverage: Coverage | None = None
+    """Which lines the scenarios ran; None where nobody asked for it or it could not be measured."""

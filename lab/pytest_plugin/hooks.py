@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--hvlab-claims", metavar="C1,C2", default="", help="claims whose scenarios are the quick set")
     add("--hvlab-out", metavar="DIR", type=Path, help="folder for evidence files")
     add("--hvlab-report", metavar="FILE", type=Path, help="write outcomes as JSON lines")
+    add("--hvlab-counters", metavar="DIR", type=Path, help="keep the counters of a profiled kernel here")
     add("--hvlab-keep", metavar="NAME", help="leave the lab of a failed scenario up under this name")
 
 

@@ -24,6 +24,7 @@ from lab.usage import cpu_seconds
 from lab.validate.abilities import probe_abilities
 from lab.validate.base import BaseLab
 from lab.validate.bringup import BootRequest
+from lab.validate.counters import CounterKeeper
 from lab.validate.exchange import ReportWriter, outcome_to_json, read_kernel_file
 from lab.validate.external import ExternalLab
 from lab.validate.forks import boot_or_fork
@@ -42,6 +43,7 @@ class SessionOptions:
     out: Path | None
     report: Path | None
     keep: str | None
+    counters: Path | None = None
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> SessionOptions:
@@ -66,6 +68,7 @@ class SessionOptions:
             out=get("--hvlab-out"),
             report=get("--hvlab-report"),
             keep=get("--hvlab-keep"),
+            counters=get("--hvlab-counters"),
         )
 
 
@@ -78,6 +81,7 @@ class LabSession:
         self.recording: Recording | None = None
         self.out = options.out
         self._writer = ReportWriter(options.report) if options.report else None
+        self._counters = CounterKeeper(options.counters) if options.counters else None
         self._kernel: KernelImage | None = None
         self._broken: LabError | None = None
         self._lab: BaseLab | None = None
@@ -164,6 +168,8 @@ class LabSession:
             detached=self._keep is not None,
         )
         lab: BaseLab
+        if self._counters:
+            self._counters.booted()
         for attempt in (1, 2):
             try:
                 lab = boot_or_fork(request, self.progress)
@@ -223,6 +229,8 @@ class LabSession:
         for title, text in recording.texts:
             Evidence(recording, self.out).file(f"{title.replace(' ', '-')}.txt", text + "\n")
         outcome = recording.outcome()
+        if self._counters and (self._lab is not None or outcome.verdict is not None):
+            self._counters.take(self._lab, outcome.id)
         if self._writer:
             self._writer.write("outcome", **outcome_to_json(outcome))
         self.quick_left -= 1

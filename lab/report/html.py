@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lab.model.coverage import ranges
 from lab.model.result import ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.paths import templates_dir
 from lab.report import view
@@ -52,6 +53,7 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
     environment.filters["clean"] = view.clean
     environment.filters["starred"] = view.starred
     environment.filters["seconds"] = view.seconds
+    environment.filters["ranges"] = ranges
     rows = [_row(result, pair, number, attachments) for number, pair in enumerate(result.scenarios)]
     shown = {name for row in rows for side in row.sides for name, _ in side.texts}
     return environment.get_template(TEMPLATE).render(
@@ -59,6 +61,7 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
         source=view.source_words(result),
         doubtful=view.doubtful(result),
         not_exercised=view.not_exercised(result),
+        coverage=view.coverage(result),
         stars=view.stars(result),
         rows=rows,
         many=len(view.flavours(result)) > 1,

@@ -51,6 +51,8 @@ def _what(result: ValidateResult) -> list[str]:
         lines += view.wrap(result.execution, WIDTH, "Machine:   ")
     for sentence in view.doubtful(result):
         lines += view.wrap(sentence, WIDTH, "Surface:   ")
+    for sentence in view.coverage(result):
+        lines += view.wrap(sentence, WIDTH, "Coverage:  ")
     for side in view.SIDES:
         for run in view.runs_of(result, side):
             silent = [proof.name for proof in run.detectors if not proof.fired]

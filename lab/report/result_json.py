@@ -8,6 +8,7 @@ from collections.abc import Collection
 from importlib import resources
 from typing import Any
 
+from lab.model.coverage import Coverage
 from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.report import view
 
@@ -76,8 +77,36 @@ def as_dict(result: ValidateResult) -> dict[str, Any]:
             }
             for a in result.additions
         ],
+        "coverage": _coverage(result.coverage),
         "not_exercised": view.not_exercised(result),
         "reproduce": list(result.reproduce),
+    }
+
+
+def _coverage(found: Coverage | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "scope": found.scope,
+        "flavour": found.flavour,
+        "run": found.run,
+        "total": found.total,
+        "scenarios": found.scenarios,
+        "guests": found.guests,
+        "lost": list(found.lost),
+        "notes": list(found.notes),
+        "files": [
+            {
+                "path": f.path,
+                "run": list(f.run),
+                "not_run": list(f.not_run),
+                "half": list(f.half),
+                "without_code": f.without_code,
+                "unmeasured": f.unmeasured,
+                "functions": list(f.functions),
+            }
+            for f in found.files
+        ],
     }
 
 

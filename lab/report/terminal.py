@@ -78,6 +78,8 @@ def _head(result: ValidateResult) -> list[str]:
         lines += view.wrap(note, WIDTH, "note     ")
     for sentence in view.doubtful(result):
         lines += view.wrap(sentence, WIDTH, "surface  ")
+    for sentence in view.coverage(result):
+        lines += view.wrap(sentence, WIDTH, "coverage ")
     return lines
 
 

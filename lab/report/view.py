@@ -7,12 +7,16 @@ import re
 import textwrap
 from collections.abc import Collection, Iterable
 
+from lab.model.coverage import ranges
 from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.model.surface import Addition
 from lab.model.verdict import Change, Verdict, worst
 from lab.printable import printable
 
 SIDES = ("base", "patched")
+_LISTED = 800
+"""Characters of lines not run in one sentence: of a whole driver they fill pages, which result.json has."""
+NOT_MEASURED = "coverage was not measured"
 _NOT_MODELLED = "the stand-in does not model"
 """How the judge begins such a reason (lab/judge/ledger.py)."""
 
@@ -188,6 +192,25 @@ def doubtful(result: ValidateResult) -> list[str]:
             ids = reached(result, addition)
             lines.append(addition.text + (f"; {len(ids)} did" if ids else ""))
     return lines
+
+
+def coverage(result: ValidateResult) -> list[str]:
+    """Sentences on what the scenarios ran, the first one the sum; how to get it where nobody asked."""
+    found = result.coverage
+    if found is None:
+        asked = any(note.startswith(NOT_MEASURED) for note in result.notes)
+        quiet = asked or not result.scenarios
+        return [] if quiet else [f"{NOT_MEASURED}: hvlab validate --coverage says which changed lines ran"]
+    first = f"{found.scope} run: {found.run} of {found.total}"
+    missed = [f"{f.path}:{ranges(f.not_run)}" for f in found.files if f.not_run]
+    listed = clip("; ".join(missed), _LISTED)
+    sentences = [first + (f"; not run: {listed}" if missed else "")]
+    if unknown := [f"{f.path} ({f.unmeasured})" for f in found.files if f.unmeasured]:
+        sentences.append(f"coverage is not known of {', '.join(unknown)}")
+    if found.lost:
+        lost = "; ".join(found.lost)
+        sentences.append(f"counts lost with a guest, so some of these lines may have run: {lost}")
+    return sentences + list(found.notes)
 
 
 def seconds(value: float) -> str:

@@ -128,7 +128,10 @@ class Root:
 
     def get(self, path: str, timeout: float = 60.0) -> bytes:
         """Read a file. CommandFailed when it does not exist."""
-        command = f"cat {shlex.quote(path)}"
+        return self.output(f"cat {shlex.quote(path)}", timeout)
+
+    def output(self, command: str, timeout: float = _QUICK) -> bytes:
+        """What a shell command prints, as bytes. Errors as in ``run``."""
         rc, out, err = self._run(command, timeout, b"")
         if rc:
             raise CommandFailed(command, RunResult(rc, "", err.decode(errors="replace")))

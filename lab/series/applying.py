@@ -21,7 +21,7 @@ from lab.model.errors import BadInput, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.series import Patch, Series
 from lab.progress import Progress
-from lab.series.diff import FILE_MODES
+from lab.series.diff import FILE_MODES, added_lines
 from lab.source.command import Done, run, tool_env
 from lab.source.git import objects_dir
 
@@ -56,6 +56,14 @@ def apply(source: KernelSource, series: Series, cache: Cache, progress: Progress
         deleted=tuple(said["deleted"]),
         last_patch=dict(said["last_patch"]),
     )
+
+
+def changed_lines(applied: AppliedSeries) -> dict[str, tuple[int, ...]]:
+    """{path: numbers of the lines that the series added or changed}, of the patched files."""
+    repo = Repo(applied.repo)
+    base = repo.git("rev-list", "--max-parents=0", "HEAD").out.split()[-1]
+    options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--text", "-U0")
+    return added_lines(repo.git("diff", *options, base, "HEAD").out)
 
 
 def _apply(source: KernelSource, series: Series, entry: Path) -> None:

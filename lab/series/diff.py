@@ -20,6 +20,7 @@ FILE_MODES = ("100644", "100755")
 """The only modes that a kernel tree's files have; git knows three more, none of them for us."""
 
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", re.ASCII)
+_NEW_LINES = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@", re.ASCII)
 # git reads a mode with strtoul: zeros in front and anything behind a blank are fine with it.
 _MODE = re.compile(r"^(?:new file|deleted file|old|new) mode\s*([^\s,]+)")
 _INDEX_MODE = re.compile(r"^index [^.]*\.\.\S* +(\S+)")
@@ -78,6 +79,23 @@ def read_headers(text: str) -> Touched:
         elif found := _STAT.match(line):
             stat = int(found[1])
     return Touched(frozenset(p for p in paths if p), frozenset(modes), binary, stat)
+
+
+def added_lines(text: str) -> dict[str, tuple[int, ...]]:
+    """{path: numbers of its new or changed lines} from a diff that git made without context (``-U0``)."""
+    found: dict[str, list[int]] = {}
+    name, new = "", 0
+    for line in text.split("\n"):
+        if new > 0 and line[:1] in ("+", "-", "\\"):
+            new -= line[:1] == "+"
+        elif hunk := _NEW_LINES.match(line):
+            start, new = int(hunk[1]), int(hunk[2] or 1)
+            if name:
+                found.setdefault(name, []).extend(range(start, start + new))
+        elif line.startswith("+++ ") and (side := _SIDE.match(line)):
+            path = _unquote(side[1])
+            name = "" if path == _NULL else _strip(path)
+    return {path: tuple(lines) for path, lines in found.items()}
 
 
 def refuse(touched: Touched, where: str) -> None:

@@ -44,6 +44,8 @@ class DriveRequest:
     expression: str | None = None
     keep: str | None = None
     factor: float = 1.0
+    counters: Path | None = None
+    """Where the counters of a profiled kernel are kept."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,8 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         argv.append(f"--hvlab-claims={','.join(request.claims)}")
     if request.expression:
         argv += ["-k", request.expression]
+    if request.counters:
+        argv.append(f"--hvlab-counters={request.counters}")
     if request.keep:
         argv.append(f"--hvlab-keep={request.keep}")
     return argv

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lab.build.module import NotAsModule, build_base_modular, build_module, can_
 from lab.build.sandbox import Sandbox, require
 from lab.cache import Cache
 from lab.hashing import digest
-from lab.model.errors import BadInput, LabUnavailable
+from lab.model.errors import BadInput, KernelBuildFailed, LabUnavailable
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.series import Series
 from lab.progress import Progress
@@ -141,6 +142,20 @@ class Builder:
             self.progress,
             self.selectors.make_jobs,
         )
+
+    def profiled(
+        self, base: KernelImage, source: KernelSource, applied: AppliedSeries, files: Sequence[str]
+    ) -> KernelImage:
+        """The patched kernel whose C ``files`` count what they run; with ``base`` the modular one, its
+        module alone. KernelBuildFailed, also where that module does not match its base."""
+        common = (self.cache, self.sandbox, self.progress, self.selectors.make_jobs, files)
+        if not base.modules:
+            flavour = kernel_build.flavour(self.selectors.flavour)
+            return kernel_build.build_patched(base, source, applied, flavour, *common)
+        try:
+            return build_module(base, source, applied, *common)
+        except NotAsModule as e:
+            raise KernelBuildFailed(f"the module with counters cannot be used: {e}") from e
 
 
 def prepare(selectors: Selectors, progress: Progress, cache: Cache | None = None) -> KernelImage:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.cache import Cache
 from lab.judge.verdict import compare_runs, exit_code, series_verdict
+from lab.model.coverage import Coverage
 from lab.model.errors import KernelBuildFailed, LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.result import KernelRun, PhaseTime, ScenarioPair, ValidateResult
@@ -23,6 +24,7 @@ from lab.surface.added import summary
 from lab.templates import load_machine, parse_params
 from lab.validate import kernels, surface
 from lab.validate.blame import name_patches
+from lab.validate.coverage import CoverageRequest, measure
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
 
@@ -43,6 +45,9 @@ class ValidateRequest:
     expression: str | None = None
     keep: str | None = None
     embedded: bool = False
+    coverage: bool = False
+    coverage_of: str = ""
+    """Measure all lines of these files (folder, file or pattern) instead of the changed lines."""
     whole: bool = False
     """Build the whole kernel even where the driver's module alone would do."""
 
@@ -100,7 +105,41 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
         for f in request.flavours
     ]
     runs, pairs = _drive(request, series, cache, sides, progress)
-    return _result(request, series, source, runs, pairs, progress, started, added)
+    counted: Coverage | None = None
+    why: tuple[str, ...] = ()
+    if request.coverage or request.coverage_of:
+        selectors = replace(request.selectors, flavour=sides[0].flavour)
+        builder = Builder(selectors, cache, progress, sandbox, not request.whole)
+        counted, why = _coverage(request, builder, source, applied, sides[0], runs)
+    result = _result(request, series, source, runs, pairs, progress, started, added)
+    return replace(result, coverage=counted, notes=(*result.notes, *why))
+
+
+def _coverage(
+    request: ValidateRequest,
+    builder: Builder,
+    source: KernelSource,
+    applied: AppliedSeries,
+    side: _Sides,
+    runs: tuple[KernelRun, ...],
+) -> tuple[Coverage | None, tuple[str, ...]]:
+    """Coverage on the first flavour, or why there is none: it is no part of the verdict."""
+    patched = next((r for r in runs if r.side == "patched" and r.flavour == side.flavour), None)
+    if patched is None or patched.failed_phase or isinstance(side.base, KernelRun):
+        return None, ("coverage was not measured: the patched kernel ran no scenario",)
+    asked = CoverageRequest(
+        base=side.base,
+        patched=patched,
+        out=request.out,
+        machine=request.machine,
+        params=request.params,
+        of=request.coverage_of,
+        expression=request.expression,
+    )
+    try:
+        return measure(asked, builder, source, applied), ()
+    except LabError as e:
+        return None, (f"coverage was not measured: {e.what}",)
 
 
 def _build(builder: Builder, source: KernelSource, applied: AppliedSeries, flavour: str) -> _Sides:

@@ -7,11 +7,32 @@ import pytest
 
 from lab.judge.armed import required
 from lab.judge.verdict import compare_runs, exit_code, series_verdict
+from lab.model.coverage import Coverage, CoveredFile
 from lab.model.result import DetectorProof, KernelRun, PhaseTime, ScenarioOutcome, ValidateResult
 from lab.model.verdict import Verdict
 
 HOSTILE = '<script>alert("x")</script> & \x1b[31mred\x07 ]]> \ud800 '
 ARMED = tuple(DetectorProof(name, fired=True, detail="seen") for name in required("plain"))
+COVERAGE = Coverage(
+    scope="changed lines",
+    flavour="plain",
+    files=(
+        CoveredFile(
+            "drivers/hv/mshv_regions.c",
+            run=(10, 11, 12),
+            not_run=(14, 15, 20),
+            half=(11,),
+            without_code=4,
+            text={14: "\tif (a < b && c)", 15: "\t\treturn -EIO;", 20: HOSTILE},
+            functions=("mshv_never",),
+        ),
+        CoveredFile("include/linux/mm.h", without_code=2, unmeasured="no profiled object has code of it"),
+    ),
+    scenarios=20,
+    guests=3,
+    lost=("unmapped_gpa_reaches_the_vmm: the guest is dead",),
+    notes=("passed without counters and not with them: two_vps",),
+)
 LOCK = {
     "kind": "debian",
     "name": "linux-source-7.3",
@@ -96,6 +117,7 @@ def result() -> ValidateResult:
         fixes=fixes,
         reproduce=("hvlab validate tests/series/mmio-on-demand --base lock:base.lock",),
         started="2026-11-23T04:00:00+00:00",
+        coverage=COVERAGE,
     )
 
 

@@ -15,7 +15,7 @@
 
 static uint32_t budget_ms = DEFAULT_BUDGET_MS;
 
-static int parse_access(const char *word, struct access *access, struct reply *reply)
+static int parse_access(const char *word, struct access *access, struct reply *reply, bool storm)
 {
 	static const char widths[] = "1248";
 	const char *at = word + 1, *width;
@@ -43,10 +43,10 @@ static int parse_access(const char *word, struct access *access, struct reply *r
 	access->address = strtoull(at + 1, &end, 16);
 	if (end == at + 1)
 		return fail(reply, EINVAL, "no address in %.60s", word);
-	if (strchr("wph", *word)) {
+	if (storm || strchr("wph", *word)) {
 		if (*end != '=')
 			return fail(reply, EINVAL, "no value in %.60s", word);
-		access->value = strtoull(end + 1, &end, 16);
+		access->expected = access->value = strtoull(end + 1, &end, 16);
 	}
 	if (*end)
 		return fail(reply, EINVAL, "rest after %.60s", word);
@@ -55,8 +55,7 @@ static int parse_access(const char *word, struct access *access, struct reply *r
 	return 0;
 }
 
-/* Accesses up to the end or to a "/". */
-static struct job *parse_job(struct words *words, struct reply *reply)
+struct job *parse_job(struct words *words, struct reply *reply, bool storm)
 {
 	struct job *job = job_new(0);
 	size_t room = 0;
@@ -71,7 +70,7 @@ static struct job *parse_job(struct words *words, struct reply *reply)
 				return fail(reply, ENOMEM, "accesses"), job_free(job), NULL;
 			job->list = larger;
 		}
-		if (parse_access(word_take(words), &job->list[job->count], reply))
+		if (parse_access(word_take(words), &job->list[job->count], reply, storm))
 			return job_free(job), NULL;
 		job->count++;
 	}
@@ -131,7 +130,7 @@ static int collect(struct vp *vp, uint32_t milliseconds, struct reply *reply)
 int submit_verb(struct words *words, struct reply *reply)
 {
 	struct vp *vp = take_vp(words, reply);
-	struct job *job = vp ? parse_job(words, reply) : NULL;
+	struct job *job = vp ? parse_job(words, reply, false) : NULL;
 
 	if (!job)
 		return -1;
@@ -156,7 +155,7 @@ int collect_verb(struct words *words, struct reply *reply)
 int access_verb(struct words *words, struct reply *reply)
 {
 	struct vp *vp = take_vp(words, reply);
-	struct job *job = vp ? parse_job(words, reply) : NULL;
+	struct job *job = vp ? parse_job(words, reply, false) : NULL;
 
 	if (!job)
 		return -1;
@@ -240,7 +239,7 @@ int parallel_verb(struct words *words, struct reply *reply)
 		for (size_t i = 0; vps[n] && i < n; i++)
 			if (vps[i] == vps[n])
 				result = fail(reply, EINVAL, "a VP is named twice");
-		if (result || !vps[n] || !(jobs[n] = parse_job(words, reply))) {
+		if (result || !vps[n] || !(jobs[n] = parse_job(words, reply, false))) {
 			result = -1;
 			break;
 		}

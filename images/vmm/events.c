@@ -14,7 +14,7 @@
 
 static int events[MAX_EVENTS];		/* file + 1, 0 for a free place */
 
-static int take_event(struct words *words, struct reply *reply, int *file)
+int take_event(struct words *words, struct reply *reply, int *file)
 {
 	uint64_t id;
 

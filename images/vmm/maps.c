@@ -68,6 +68,24 @@ static int open_source(const char *kind, struct words *words, struct reply *repl
 	return 0;
 }
 
+/* at MAP PAGE: in place of that page of a mapping and of those behind it, also if it is unmapped already */
+static int place(struct words *words, struct reply *reply, uint64_t pages, void **address)
+{
+	uint64_t id, page;
+
+	if (strcmp(word_take(words), "at"))
+		return fail(reply, EINVAL, "only \"at MAP PAGE\" can follow the mode");
+	if (word_number(words, reply, "map", &id) || word_number(words, reply, "page", &page))
+		return -1;
+	if (id >= MAX_MAPS || !maps[id].base)
+		return fail(reply, ENOENT, "there was no map %lu", id);
+	if (page > maps[id].pages || pages > maps[id].pages - page)
+		return fail(reply, EINVAL, "pages %lu+%lu lie outside of map %lu of %lu pages", page, pages, id,
+			    maps[id].pages);
+	*address = maps[id].base + page * ABI_PAGE;
+	return 0;
+}
+
 static int map_source(const char *kind, struct words *words, struct reply *reply, const struct source *source)
 {
 	uint64_t first, pages, id;
@@ -91,7 +109,11 @@ static int map_source(const char *kind, struct words *words, struct reply *reply
 		return fail(reply, ENOSPC, "%d mappings exist already", MAX_MAPS);
 	int flags = source->flags;
 	void *room = NULL;
-	if (guard) {
+	if (words->next && place(words, reply, pages, &room))
+		return -1;
+	if (room)
+		flags |= MAP_FIXED;
+	if (guard && !room) {
 		room = mmap(NULL, (pages + GUARD_PAGES) * ABI_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (room == MAP_FAILED)
 			return fail(reply, errno, "room for %lu pages and a guard", pages);
@@ -108,7 +130,7 @@ static int map_source(const char *kind, struct words *words, struct reply *reply
 }
 
 /*
- * map vfio BDF BAR | devmem PHYS | file PATH | anon, then FIRST PAGES ro|rw[-guard] -> ID PAGES HOST
+ * map vfio BDF BAR | devmem PHYS | file PATH | anon, then FIRST PAGES ro|rw[-guard] [at MAP PAGE] -> ID PAGES HOST
  * With a guard nothing else of ours comes to lie behind the mapping, where a region that is too long ends.
  */
 int map_verb(struct words *words, struct reply *reply)
@@ -204,4 +226,52 @@ int host_verb(struct words *words, struct reply *reply)
 	if (!write)
 		fprintf(reply->out, " %#lx", value);
 	return 0;
+}
+
+static struct map *map_range(struct words *words, struct reply *reply, uint64_t *first, uint64_t *pages)
+{
+	uint64_t id;
+
+	if (word_number(words, reply, "map", &id) || word_number(words, reply, "first page", first) ||
+	    word_number(words, reply, "pages", pages))
+		return NULL;
+	struct map *map = map_find(id);
+	if (!map)
+		return fail(reply, ENOENT, "no map %lu", id), NULL;
+	if (*first > map->pages || *pages > map->pages - *first)
+		return fail(reply, EINVAL, "pages %lu+%lu lie outside of map %lu", *first, *pages, id), NULL;
+	return map;
+}
+
+/* fill MAP FIRST PAGES VALUE: each 8-byte word */
+int fill_verb(struct words *words, struct reply *reply)
+{
+	uint64_t first, pages, value;
+	struct map *map = map_range(words, reply, &first, &pages);
+
+	if (!map || word_number(words, reply, "value", &value))
+		return -1;
+	volatile uint64_t *at = (void *)(map->base + first * ABI_PAGE);
+	for (uint64_t i = 0; i < pages * (ABI_PAGE / sizeof *at); i++)
+		at[i] = value;
+	return 0;
+}
+
+/* protect MAP FIRST PAGES none|ro|rw: mprotect, which also makes one mapping two or three */
+int protect_verb(struct words *words, struct reply *reply)
+{
+	static const struct { const char *name; int protection; } modes[] = {
+		{ "none", PROT_NONE }, { "ro", PROT_READ }, { "rw", PROT_READ | PROT_WRITE },
+	};
+	uint64_t first, pages;
+	const char *mode;
+	struct map *map = map_range(words, reply, &first, &pages);
+
+	if (!map || word_text(words, reply, "mode", &mode))
+		return -1;
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+		if (!strcmp(mode, modes[i].name))
+			return mprotect(map->base + first * ABI_PAGE, pages * ABI_PAGE, modes[i].protection) ?
+				fail(reply, errno, "mprotect of %lu pages", pages) : 0;
+	return fail(reply, EINVAL, "mode is none, ro or rw, not %.20s", mode);
 }

@@ -46,13 +46,15 @@ static const struct {
 	const char *name;
 	int (*run)(struct words *, struct reply *);
 } verbs[] = {
-	{ "access", access_verb },	{ "budget", budget_verb },	{ "collect", collect_verb },
-	{ "create", create_verb },	{ "destroy", destroy_verb },	{ "event", event_verb },
+	{ "access", access_verb },	{ "budget", budget_verb },	{ "calm", calm_verb },
+	{ "collect", collect_verb },	{ "create", create_verb },	{ "destroy", destroy_verb },
+	{ "event", event_verb },	{ "fill", fill_verb },		{ "fork", fork_verb },
 	{ "hello", hello_verb },	{ "host", host_verb },		{ "ioeventfd", ioeventfd_verb },
 	{ "irqfd", irqfd_verb },	{ "map", map_verb },		{ "munmap", munmap_verb },
 	{ "parallel", parallel_verb },	{ "peek", peek_verb },		{ "poke", poke_verb },
-	{ "quit", quit_verb },		{ "region", region_verb },	{ "regs", registers_verb },
-	{ "routes", routes_verb },	{ "submit", submit_verb },	{ "vfio", vfio_verb },
+	{ "protect", protect_verb },	{ "quit", quit_verb },		{ "region", region_verb },	{ "regs", registers_verb },
+	{ "routes", routes_verb },	{ "storm", storm_verb },	{ "submit", submit_verb },
+	{ "unfork", unfork_verb },	{ "vfio", vfio_verb },
 };
 
 static int run_verb(const char *name, struct words *words, struct reply *reply)

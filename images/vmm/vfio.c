@@ -135,12 +135,34 @@ int vfio_bar(const char *bdf, uint64_t bar, struct reply *reply, uint64_t *offse
 	return device->fd;
 }
 
-/* vfio BDF on|off|reset|close: memory decoding, function reset, giving the device back */
+/* Have an event signalled when the kernel wants the device back. */
+static int request_event(struct device *device, int event, struct reply *reply)
+{
+	struct {
+		struct vfio_irq_set set;
+		int32_t event;
+	} request = {
+		.set = { .argsz = sizeof request, .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			 .index = VFIO_PCI_REQ_IRQ_INDEX, .count = 1 },
+		.event = event,
+	};
+
+	if (ioctl(device->fd, VFIO_DEVICE_SET_IRQS, &request))
+		return fail(reply, errno, "the release request of %s", device->bdf);
+	return 0;
+}
+
+/*
+ * vfio BDF on|off|reset|close|request EVENT: memory decoding, function reset, giving the device back, being told
+ * that it has to be given back
+ */
 int vfio_verb(struct words *words, struct reply *reply)
 {
+	static const char known[] = "on, off, reset, close or request";
 	const char *bdf, *what;
+	int event;
 
-	if (word_text(words, reply, "device", &bdf) || word_text(words, reply, "on, off, reset or close", &what))
+	if (word_text(words, reply, "device", &bdf) || word_text(words, reply, known, &what))
 		return -1;
 	struct device *device = device_get(bdf, reply);
 	if (!device)
@@ -149,7 +171,9 @@ int vfio_verb(struct words *words, struct reply *reply)
 		return set_memory(device, what[1] == 'n', reply);
 	if (!strcmp(what, "close"))
 		return detach(device), 0;
+	if (!strcmp(what, "request"))
+		return take_event(words, reply, &event) ? -1 : request_event(device, event, reply);
 	if (strcmp(what, "reset"))
-		return fail(reply, EINVAL, "vfio on, off, reset or close, not %.20s", what);
+		return fail(reply, EINVAL, "vfio %s, not %.20s", known, what);
 	return ioctl(device->fd, VFIO_DEVICE_RESET) ? fail(reply, errno, "VFIO_DEVICE_RESET of %s", bdf) : 0;
 }

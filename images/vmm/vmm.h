@@ -4,6 +4,7 @@
 #define HVLAB_VMM_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,8 @@ struct map *map_find(uint64_t id);
 int map_verb(struct words *, struct reply *);
 int munmap_verb(struct words *, struct reply *);
 int host_verb(struct words *, struct reply *);
+int fill_verb(struct words *, struct reply *);
+int protect_verb(struct words *, struct reply *);
 
 /* ---- vfio.c ---- */
 /* File and offset to mmap for a BAR of a device bound to vfio-pci; opens the device on first use. */
@@ -61,7 +64,17 @@ struct access {
 	uint32_t status;		/* STATUS_* */
 	uint64_t address;
 	uint64_t value;
+	uint64_t expected;		/* of a storm's read */
 	struct abi_message *message;	/* with STATUS_INTERCEPTED */
+};
+
+/* Reads over and over, counted by what they gave (storm.c). */
+struct storm {
+	uint64_t limit;			/* rounds; 0: no storm */
+	atomic_ulong rounds;
+	atomic_bool calm;
+	uint64_t right, ones, unmapped, refused, other, foreign;
+	uint64_t address, value;	/* of the first foreign one */
 };
 
 struct job {
@@ -69,6 +82,7 @@ struct job {
 	size_t count;
 	int error;			/* errno of the run as a whole */
 	char text[160];
+	struct storm storm;
 };
 
 struct vp;
@@ -78,6 +92,8 @@ bool vp_free(struct vp *);
 int vp_submit(struct vp *, struct job *, struct reply *);
 /* Wait for the submitted job; NULL (and a failure noted) when it had to be given up. */
 struct job *vp_collect(struct vp *, uint32_t milliseconds, struct reply *);
+/* The same for a storm, which is told to end. */
+struct job *vp_calm(struct vp *, uint32_t milliseconds, struct reply *);
 int vp_show_registers(struct vp *, struct reply *);
 struct job *job_new(size_t count);
 void job_free(struct job *);
@@ -96,9 +112,14 @@ void partition_size(uint32_t *vps, uint64_t *ram_pages);	/* 0 0 without a partit
 
 /* ---- events.c ---- */
 int event_verb(struct words *, struct reply *);
+int take_event(struct words *, struct reply *, int *file);	/* the next word is its number */
 int ioeventfd_verb(struct words *, struct reply *);
 int irqfd_verb(struct words *, struct reply *);
 int routes_verb(struct words *, struct reply *);
+
+/* ---- fork.c: a copy of this process that only holds what it got ---- */
+int fork_verb(struct words *, struct reply *);
+int unfork_verb(struct words *, struct reply *);
 
 /* ---- access.c: accesses as text ---- */
 int access_verb(struct words *, struct reply *);
@@ -106,7 +127,15 @@ int parallel_verb(struct words *, struct reply *);
 int submit_verb(struct words *, struct reply *);
 int collect_verb(struct words *, struct reply *);
 int budget_verb(struct words *, struct reply *);
+/* Accesses up to the end or to a "/"; those of a storm are reads with the value that must be there. */
+struct job *parse_job(struct words *, struct reply *, bool storm);
 int registers_verb(struct words *, struct reply *);
+
+/* ---- storm.c ---- */
+int storm_verb(struct words *, struct reply *);
+int calm_verb(struct words *, struct reply *);
+/* Count what a round gave; whether another one follows. "last" was asked for before the round began. */
+bool storm_goes_on(struct job *, bool last);
 
 /* ---- serve.c ---- */
 enum served { SERVED_EOF, SERVED_QUIT };

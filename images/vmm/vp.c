@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -143,6 +142,17 @@ static int run_ring(struct vp *vp, struct job *job, struct access *list, size_t 
 	return result;
 }
 
+static int run_job(struct vp *vp, struct job *job)
+{
+	for (size_t i = 0; i < job->count; i += RING_COMMANDS) {
+		size_t left = job->count - i;
+
+		if (run_ring(vp, job, job->list + i, left < RING_COMMANDS ? left : RING_COMMANDS))
+			return -1;
+	}
+	return 0;
+}
+
 static void *vp_thread(void *argument)
 {
 	struct vp *vp = argument;
@@ -156,12 +166,10 @@ static void *vp_thread(void *argument)
 		struct job *job = vp->job;
 
 		pthread_mutex_unlock(&vp->lock);
-		for (size_t i = 0; i < job->count; i += RING_COMMANDS) {
-			size_t left = job->count - i;
-
-			if (run_ring(vp, job, job->list + i, left < RING_COMMANDS ? left : RING_COMMANDS))
-				break;
-		}
+		bool last;
+		do
+			last = atomic_load(&job->storm.calm);
+		while (!run_job(vp, job) && job->storm.limit && storm_goes_on(job, last));
 		pthread_mutex_lock(&vp->lock);
 		vp->state = FINISHED;
 		if (vp->abandoned) {
@@ -297,6 +305,18 @@ struct job *vp_collect(struct vp *vp, uint32_t milliseconds, struct reply *reply
 		return NULL;
 	}
 	return job;
+}
+
+struct job *vp_calm(struct vp *vp, uint32_t milliseconds, struct reply *reply)
+{
+	pthread_mutex_lock(&vp->lock);
+	bool storm = vp->state != IDLE && vp->job && vp->job->storm.limit;
+	if (storm)
+		atomic_store(&vp->job->storm.calm, true);
+	pthread_mutex_unlock(&vp->lock);
+	if (!storm)
+		return fail(reply, ENOENT, "no storm on VP %u", vp->cpu.index), NULL;
+	return vp_collect(vp, milliseconds, reply);
 }
 
 int vp_show_registers(struct vp *vp, struct reply *reply)

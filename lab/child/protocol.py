@@ -112,6 +112,32 @@ class AccessResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StormCount:
+    """What the reads of a storm gave: the right word, all ones (nothing answered), an intercept (page not
+    known to the hypervisor, access refused, any other), or a foreign value, whose first one is kept."""
+
+    rounds: int
+    right: int
+    ones: int
+    unmapped: int
+    refused: int
+    other: int
+    foreign: int
+    address: int
+    value: int
+
+    def __str__(self) -> str:
+        seen = f"{self.rounds} rounds: {self.right} right, {self.unmapped + self.refused} intercepted"
+        for count, what in (
+            (self.ones, "all ones"),
+            (self.other, "ended by something else"),
+            (self.foreign, "foreign"),
+        ):
+            seen += f", {count} {what}" if count else ""
+        return seen + (f" (first {self.value:#x} at {self.address:#x})" if self.foreign else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """A memory region: ``pages`` frames from ``gfn`` on, made of pages ``first_page``... of host
     mapping ``map`` (None once that was unmapped)."""

@@ -21,6 +21,7 @@ from lab.child.protocol import (
     Access,
     AccessResult,
     Region,
+    StormCount,
     VmmError,
     decode_fields,
     decode_region,
@@ -40,6 +41,8 @@ BATCH = 1000
 IN_FLIGHT = 4
 _REFERENCE = "kvm-vmm"
 _BUDGET = 5.0
+STORM_ROUNDS = 20_000
+"""Bound of a storm that nobody ends."""
 _MARGIN = 10.0
 DestroyOrder = Literal["tidy", "vps", "partition"]
 
@@ -220,6 +223,49 @@ class Vmm:
         self._request("munmap", str(region.map))
         self._bare.add(region.id)
 
+    def replace(self, region: Region, page: int, pages: int, *host: str, writable: bool = True) -> int:
+        """Map something else where pages of a region's host mapping are, or were: the region stays.
+
+        ``host`` is what the VMM maps and its first page: ``("anon", "0")``, ``("vfio", BDF, BAR, FIRST)``.
+        Returns the new mapping's number.
+        """
+        if region.map is None:
+            raise ValueError("the region never had a host mapping")
+        kind, first = list(host[:-1]), int(host[-1])
+        self._bare.add(region.id)
+        at = str(region.first_page + page)
+        words = [*kind, str(first), str(pages), "rw" if writable else "ro", "at", str(region.map), at]
+        return int(self._request("map", *words)[0])
+
+    def fill(self, number: int, pages: int, word: int) -> None:
+        """Write one 64-bit word all over the first pages of a host mapping."""
+        self._request("fill", str(number), "0", str(pages), f"{word:#x}")
+
+    def protect(self, region: Region, page: int, pages: int, mode: Literal["none", "ro", "rw"]) -> None:
+        """Change the access that the VMM has to pages of a region, which splits its mapping."""
+        first = region.first_page + page
+        self._request("protect", str(region.map), str(first), str(pages), mode)
+
+    def span(self, parts: Sequence[tuple[str, int, int, int]], gfn: int) -> Region:
+        """One region over several mappings side by side, each (BDF, BAR, first page, pages)."""
+        pages = sum(part[3] for part in parts)
+        room = self._map(["anon"], 0, pages, True)
+        at = 0
+        for bdf, bar, first, count in parts:
+            self._request(
+                "map", "vfio", bdf, str(bar), str(first), str(count), "rw", "at", str(room), str(at)
+            )
+            at += count
+        return self._region(room, gfn, pages, 0, True, False)
+
+    def fork(self, *, orphan: bool = False) -> int:
+        """Make a copy of the VMM that does nothing; its process id. An ``orphan`` outlives the VMM."""
+        return int(self._request("fork", *["orphan"] * orphan)[0])
+
+    def unfork(self, pid: int) -> None:
+        """Kill a copy."""
+        self._request("unfork", str(pid))
+
     def regions(self) -> list[Region]:
         """Regions as the VMM knows them (without the RAM)."""
         return [decode_region(word) for word in self._request("region", "list")]
@@ -246,6 +292,17 @@ class Vmm:
     def device(self, bdf: str, what: Literal["on", "off", "reset", "close"]) -> None:
         """VFIO device: memory decoding on or off, function reset, or give it back."""
         self._request("vfio", bdf, what)
+
+    def release_request(self, bdf: str) -> int:
+        """An event that is signalled when the kernel wants the device back, see :meth:`read_event`."""
+        event = self.new_event()
+        self._request("vfio", bdf, "request", str(event))
+        return event
+
+    def give_back(self, region: Region, bdf: str) -> None:
+        """What a VMM does on a release request: unmap region and BAR, close the device."""
+        self.unmap(region)
+        self.device(bdf, "close")
 
     def peek(self, gpa: int, size: int) -> bytes:
         """Bytes of the child's RAM."""
@@ -343,6 +400,16 @@ class Vmm:
         """Results of what was submitted. VmmError ETIMEDOUT when it takes longer than ``budget``."""
         words = self._request("collect", str(vp), str(round(budget * 1000)), extra=budget)
         return decode_results(words, accesses)
+
+    def storm(self, vp: int, words: Mapping[int, int], rounds: int = STORM_ROUNDS) -> None:
+        """Let a VP read 64-bit words over and over, at most so many rounds: GPA to the value that must be
+        there. Returns when the first round is over."""
+        self._request("storm", str(vp), str(rounds), *(f"r8:{at:x}={word:x}" for at, word in words.items()))
+
+    def calm(self, vp: int, budget: float = _BUDGET) -> StormCount:
+        """End a storm, after one more whole round (unless it has had all its rounds), and count."""
+        fields = decode_fields(self._request("calm", str(vp), str(round(budget * 1000)), extra=budget))
+        return StormCount(**fields)
 
     def registers(self, vp: int) -> dict[str, int]:
         """General and control registers of a VP."""

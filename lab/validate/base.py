@@ -129,6 +129,11 @@ class BaseLab:
             self.root.bind_vfio(device.bdf)
             self._bound.add(device.bdf)
 
+    def rescan(self) -> None:
+        """The root's PCI devices have been removed and found anew: know nothing of them any more."""
+        self._bars.clear()
+        self._bound.clear()
+
     def child_partition(self) -> int:
         """Id of the only child partition. LabError when there is none or more than one, NotObservable
         where nobody sees them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
 import pytest
 
-from lab.child.protocol import Access, Region, VmmError
+from lab.child.protocol import Access, Region, StormCount, VmmError
 from lab.child.vmm import DEFAULT_RAM_PAGES, Vmm
 from lab.judge import slat as judge_slat
 from lab.model.ledger import LedgerRecord, RecordFlag
@@ -127,6 +128,69 @@ class Mapped:
             judge_slat.Region("ram", 0, DEFAULT_RAM_PAGES, name="RAM", executable=True),
         ]
         return self.slat.audit(self.partition, regions, [(self.bar_spa, self.device.pages)])
+
+
+STORM_PAGES = 8
+"""Pages of a region that a storm looks at: the first ones."""
+STORM_WORDS = 2
+"""Words in each of them."""
+
+
+class Storm:
+    """``with storm(region, ...):`` every VP of the first region's child reads words of all of them.
+
+    Afterwards ``counts`` has one :class:`lab.child.protocol.StormCount` for each VP; :meth:`check` judges.
+    """
+
+    def __init__(
+        self, evidence: Evidence, regions: tuple[Mapped, ...], vps: tuple[int, ...] = (0, 1)
+    ) -> None:
+        self.evidence = evidence
+        self.child = regions[0].child
+        self.vps = vps
+        self.counts: list[StormCount] = []
+        self.words = {
+            m.gpa(page, 8 * word): m.expected(page, word)
+            for m in regions
+            for page in range(min(STORM_PAGES, m.pages))
+            for word in range(STORM_WORDS)
+        }
+
+    def __enter__(self) -> Storm:
+        for vp in self.vps:
+            self.child.storm(vp, self.words)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.counts = [self.child.calm(vp) for vp in self.vps]
+
+    def check(self, *, right: bool = True) -> None:
+        """Nobody may have read anything but the device's words or an intercept."""
+        for vp, count in zip(self.vps, self.counts, strict=True):
+            self.evidence.add(f"storm on VP {vp}: {count}")
+        foreign = sum(count.foreign for count in self.counts)
+        ones = sum(count.ones for count in self.counts)
+        self.evidence.observe("the storm read foreign memory", bool(foreign))
+        self.evidence.observe("the storm read where nothing answers", bool(ones))
+        first = next((c for c in self.counts if c.foreign), None)
+        assert not foreign, (
+            f"{foreign} reads gave foreign memory, the first {first.value:#x} at {first.address:#x}"
+        )
+        assert not ones, f"{ones} reads reached a place where nothing answers"
+        assert not sum(count.other for count in self.counts), (
+            "reads ended neither with a value nor an intercept"
+        )
+        if right:
+            assert all(count.right for count in self.counts), "a VP of the storm never read the device"
+
+
+@pytest.fixture
+def storm(evidence: Evidence) -> Callable[..., Storm]:
+    """``with storm(region, ...) as s:``, see :class:`Storm`."""
+    return lambda *regions, vps=(0, 1): Storm(evidence, regions, vps)
 
 
 WRONG_PAGES = "C16"

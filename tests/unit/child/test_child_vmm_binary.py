@@ -222,3 +222,39 @@ def test_events_of_a_partition_need_one(talk: Talk) -> None:
     assert talk("2 ioeventfd add 0 0x1000 4").startswith("2 err ioeventfd ENOENT")
     assert talk("3 irqfd add 0 1").startswith("3 err irqfd ENOENT")
     assert talk("4 routes 1 0xfee00000 0x41").startswith("4 err routes ENOENT")
+
+
+def test_mapping_takes_the_place_of_pages_of_another(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "words").write_bytes(struct.pack("<Q", 7) * 1024)
+    assert talk("1 map anon 0 4 rw").startswith("1 ok 0 4 ")
+    assert talk(f"2 map file {tmp_path / 'words'} 0 2 rw at 0 1").startswith("2 ok 1 2 ")
+    assert [talk(f"3 host read 0 {page * 4096} 8") for page in range(4)] == [
+        f"3 ok {value}" for value in ("0", "0x7", "0x7", "0")
+    ]
+    assert talk("4 fill 1 0 1 0x99") == "4 ok"
+    assert talk("5 host read 0 4096 8") == "5 ok 0x99"
+    assert "EINVAL" in talk("6 map anon 0 4 rw at 0 1")
+    assert "ENOENT" in talk("7 map anon 0 1 rw at 9 0")
+
+
+def test_protected_pages_fault(talk: Talk) -> None:
+    talk("1 map anon 0 3 rw")
+    assert talk("2 protect 0 1 1 ro") == "2 ok"
+    assert "EFAULT" in talk("3 host write 0 4096 8 1")
+    assert talk("4 host write 0 8192 8 1") == "4 ok"
+    assert "EINVAL" in talk("5 protect 0 2 2 ro")
+    assert "EINVAL" in talk("6 protect 0 0 1 rx")
+
+
+def test_copy_of_the_process_ends_with_it_or_when_told(talk: Talk) -> None:
+    pid = int(talk("1 fork").split()[2])
+    os.kill(pid, 0)
+    assert talk(f"2 unfork {pid}") == "2 ok"
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert "ESRCH" in talk(f"3 unfork {pid}")
+
+
+def test_storm_without_a_partition_is_refused(talk: Talk) -> None:
+    assert "ENOENT" in talk("1 storm 0 1 r8:0=0")
+    assert "ENOENT" in talk("2 calm 0 1")

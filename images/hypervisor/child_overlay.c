@@ -20,7 +20,7 @@ bool child_overlay_at(const struct partition *pt, u64 gfn) { return pt->noverlay
 static bool lay(struct partition *pt, struct guest_overlay *o)
 {
 	/* the partition's two pages are not for writing */
-	u64 rights = PTE_P | PTE_U | (o - pt->overlay < OVERLAY_VP ? 0 : PTE_W);
+	u64 rights = PTE_P | PTE_U | SW_OVERLAY | (o - pt->overlay < OVERLAY_VP ? 0 : PTE_W);
 
 	o->laid = npt_overlay(pt, o->gfn, (u64)o->page | rights, &o->below);
 	return o->laid;

@@ -219,6 +219,7 @@ void root_nmi(struct lp *);
 void root_shootdown(void);
 u16 npt_map(struct partition *, u64 gfn, u64 pfn, u32 access, bool large);
 u16 npt_unmap(struct partition *, u64 gfn, bool large);
+#define SW_OVERLAY BIT(10)	/* in a leaf: a page of ours over what the VMM mapped, for the host to tell */
 bool npt_overlay(struct partition *, u64 gfn, u64 leaf, u64 *was);
 bool npt_lookup(struct partition *, u64 gfn, u64 *pfn, u32 *access);
 u16 npt_access_state(struct partition *, u64 gfn, u32 set, u32 clear, u8 *was);

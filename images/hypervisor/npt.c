@@ -7,7 +7,7 @@
 #include "abi.h"
 #include "hv.h"
 
-#define SW_NO_ACCESS BIT(9)
+#define SW_NO_ACCESS BIT(9)	/* and SW_OVERLAY, hv.h */
 #define TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
 #define UNCACHED (PTE_PCD | PTE_PWT)	/* entry 3 of the PAT: UC */
 #define LEVELS 4

@@ -28,6 +28,8 @@ struct source {
 	uint64_t offset;		/* for mmap */
 	uint64_t size;			/* bytes that exist; UINT64_MAX if unknown */
 	int flags;			/* MAP_* */
+	const char *bdf;		/* vfio */
+	uint64_t bar;
 };
 
 static int open_source(const char *kind, struct words *words, struct reply *reply, struct source *source)
@@ -43,6 +45,8 @@ static int open_source(const char *kind, struct words *words, struct reply *repl
 	if (!strcmp(kind, "vfio")) {
 		if (word_text(words, reply, "device", &name) || word_number(words, reply, "BAR", &number))
 			return -1;
+		source->bdf = name;
+		source->bar = number;
 		source->fd = vfio_bar(name, number, reply, &source->offset, &source->size);
 		return source->fd < 0 ? -1 : 0;
 	}
@@ -123,7 +127,12 @@ static int map_source(const char *kind, struct words *words, struct reply *reply
 			  (off_t)(source->offset + first * ABI_PAGE));
 	if (base == MAP_FAILED)
 		return fail(reply, errno, "mmap of %lu pages (%s)", pages, kind);	/* the guard may stay */
-	maps[id] = (struct map){ .used = true, .base = base, .pages = pages };
+	maps[id] = (struct map){
+		.used = true, .base = base, .pages = pages, .bar = source->bar, .writable = mode[1] == 'w',
+		.first = first + (strcmp(kind, "devmem") ? 0 : source->offset / ABI_PAGE),
+	};
+	if (source->bdf)
+		snprintf(maps[id].bdf, sizeof maps[id].bdf, "%s", source->bdf);
 	snprintf(maps[id].kind, sizeof maps[id].kind, "%s", kind);
 	fprintf(reply->out, " %lu %lu %#lx", id, pages, (uintptr_t)base);
 	return 0;

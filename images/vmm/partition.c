@@ -23,6 +23,7 @@ struct region {
 	struct abi_memory memory;
 	uint64_t map;			/* id, or NO_MAP when the host mapping is gone */
 	uint64_t first;			/* page of the map */
+	char kind[8];			/* of the map */
 };
 
 static struct {
@@ -226,6 +227,7 @@ static int region_add(struct words *words, struct reply *reply)
 	if (set_memory(slot, &memory))
 		return fail(reply, errno, "%s of %lu pages at gfn %#lx", backend.set_memory, pages, gfn);
 	partition.region[slot] = (struct region){ .used = true, .memory = memory, .map = id, .first = first };
+	memcpy(partition.region[slot].kind, map->kind, sizeof map->kind);
 	fprintf(reply->out, " %lu", slot);
 	return 0;
 }
@@ -247,12 +249,35 @@ static int region_delete(struct words *words, struct reply *reply)
 	return 0;
 }
 
-/* region add GFN PAGES MAP FIRST rwxo -> ID | region del ID | region list -> ID:GFN:PAGES:MAP:FIRST:rwx ... */
+/* region live: all there is in the partition, its RAM too, with the pages behind it */
+static int region_live(struct reply *reply)
+{
+	live_show(reply->out, &(struct live){
+		.pages = partition.ram_pages, .writable = true, .executable = true, .kind = "ram",
+		.host = partition.ram,
+	});
+	for (uint64_t i = 0; i < MAX_REGIONS; i++) {
+		const struct region *region = &partition.region[i];
+
+		if (!region->used)
+			continue;
+		const struct map *map = region->map == NO_MAP ? NULL : map_find(region->map);
+		live_show(reply->out, &(struct live){
+			.gfn = region->memory.gfn, .pages = region->memory.size / ABI_PAGE,
+			.writable = region->memory.flags & ABI_MEMORY_WRITABLE && (!map || map->writable),
+			.executable = region->memory.flags & ABI_MEMORY_EXECUTABLE, .kind = region->kind, .map = map,
+			.first = region->first, .host = map ? (const uint8_t *)region->memory.host : NULL,
+		});
+	}
+	return 0;
+}
+
+/* region add GFN PAGES MAP FIRST rwxo -> ID | del ID | list -> ID:GFN:PAGES:MAP:FIRST:rwx ... | live (see live.c) */
 int region_verb(struct words *words, struct reply *reply)
 {
 	const char *what;
 
-	if (word_text(words, reply, "add, del or list", &what))
+	if (word_text(words, reply, "add, del, list or live", &what))
 		return -1;
 	if (!partition.fd)
 		return fail(reply, ENOENT, "there is no partition; create one first");
@@ -260,8 +285,10 @@ int region_verb(struct words *words, struct reply *reply)
 		return region_add(words, reply);
 	if (!strcmp(what, "del"))
 		return region_delete(words, reply);
+	if (!strcmp(what, "live"))
+		return region_live(reply);
 	if (strcmp(what, "list"))
-		return fail(reply, EINVAL, "region add, del or list, not %.20s", what);
+		return fail(reply, EINVAL, "region add, del, list or live, not %.20s", what);
 	for (uint64_t i = 0; i < MAX_REGIONS; i++) {
 		const struct region *region = &partition.region[i];
 

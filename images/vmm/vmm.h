@@ -43,6 +43,10 @@ int word_number(struct words *, struct reply *, const char *what, uint64_t *);
 struct map {
 	bool used;
 	char kind[8];
+	char bdf[16];			/* vfio */
+	uint64_t bar;
+	bool writable;
+	uint64_t first;			/* page of the source, of physical memory for devmem */
 	uint8_t *base;
 	uint64_t pages;
 };
@@ -120,6 +124,17 @@ int routes_verb(struct words *, struct reply *);
 /* ---- fork.c: a copy of this process that only holds what it got ---- */
 int fork_verb(struct words *, struct reply *);
 int unfork_verb(struct words *, struct reply *);
+
+/* ---- live.c: a region and the pages behind it, as the root's own memory management has them ---- */
+struct live {
+	uint64_t gfn, pages;
+	bool writable, executable;
+	const char *kind;		/* of its mapping when the region was made */
+	const struct map *map;		/* NULL: RAM of the partition, or the mapping is gone */
+	uint64_t first;			/* page of the map */
+	const uint8_t *host;		/* NULL when the mapping is gone */
+};
+void live_show(FILE *, const struct live *);
 
 /* ---- access.c: accesses as text ---- */
 int access_verb(struct words *, struct reply *);

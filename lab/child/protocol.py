@@ -237,6 +237,50 @@ def decode_region(word: str) -> Region:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LiveRegion:
+    """A region with the pages that the root's own kernel has behind it (images/vmm/live.c).
+
+    ``kind`` as in the ``map`` verb, or ``ram`` for the partition's RAM; ``gone``: its host mapping is
+    gone. ``spa``: of a device, the physical page behind the first frame, None when nobody can say.
+    ``behind``: of RAM, (first page in the region, pages, physical page) of what is there.
+    """
+
+    kind: str
+    gfn: int
+    pages: int
+    writable: bool
+    executable: bool
+    gone: bool
+    spa: int | None
+    behind: tuple[tuple[int, int, int], ...]
+
+    @property
+    def device(self) -> bool:
+        """Whether it is made of a device's memory."""
+        return self.kind in ("vfio", "devmem")
+
+
+def decode_live(word: str) -> LiveRegion:
+    """One word of ``region live``: ``GFN;PAGES;rwx;KIND;SPA;FIRST+COUNT@SPA,...``."""
+    gfn, pages, flags, kind, spa, runs = word.split(";")
+    behind = []
+    for run in runs.split(",") if runs not in ("-", "") else ():
+        where, _, page = run.partition("@")
+        first, _, count = where.partition("+")
+        behind.append((int(first), int(count), int(page, 16)))
+    return LiveRegion(
+        kind=kind.removesuffix("-gone"),
+        gfn=int(gfn, 16),
+        pages=int(pages),
+        writable="w" in flags,
+        executable="x" in flags,
+        gone=kind.endswith("-gone"),
+        spa=None if spa == "-" else int(spa, 16),
+        behind=tuple(behind),
+    )
+
+
 def decode_fields(words: Iterable[str]) -> dict[str, int]:
     """Words ``name=number`` (decimal or 0x...)."""
     return {name: int(value, 0) for name, _, value in (word.partition("=") for word in words)}

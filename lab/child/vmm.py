@@ -20,10 +20,12 @@ from lab.child.protocol import (
     COUNTERS,
     Access,
     AccessResult,
+    LiveRegion,
     Region,
     StormCount,
     VmmError,
     decode_fields,
+    decode_live,
     decode_region,
     decode_reply,
     decode_results,
@@ -269,6 +271,18 @@ class Vmm:
     def regions(self) -> list[Region]:
         """Regions as the VMM knows them (without the RAM)."""
         return [decode_region(word) for word in self._request("region", "list")]
+
+    def live(self) -> list[LiveRegion]:
+        """All regions of the partition, the RAM first, with the physical pages behind them; empty without
+        a partition or when the VMM is not running."""
+        if self._session is None or not self.hello()["vps"]:
+            return []
+        return [decode_live(word) for word in self._request("region", "live")]
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a channel to the VMM."""
+        return self._session is not None
 
     def host_read(self, region: Region, offset: int, width: int) -> int:
         """The root's own read through the region's host mapping; VmmError EFAULT if that faults."""

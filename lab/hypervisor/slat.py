@@ -3,7 +3,8 @@
 
 Entries are AMD nested page table entries (AMD64 APM volume 2, 15.25) as
 ``images/hypervisor/npt.c`` writes them: bit 0 present, 1 writable, 4 not cached, 5 accessed, 6 dirty,
-7 large page, 63 no execute, and software bit 9 for a frame that the root mapped without access.
+7 large page, 63 no execute, and software bits: 9 for a frame that the root mapped without access, 10
+for an overlay page of the stand-in's own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ACCESSED = 1 << 5
 DIRTY = 1 << 6
 LARGE = 1 << 7
 NO_ACCESS = 1 << 9
+OVERLAY = 1 << 10
 NO_EXECUTE = 1 << 63
 ADDRESS = 0x000F_FFFF_FFFF_F000
 LEVELS = 4
@@ -67,6 +69,7 @@ def _leaf(entry: int, gfn: int, level: int) -> SlatRun:
         accessed=bool(entry & ACCESSED),
         dirty=bool(entry & DIRTY),
         uncached=bool(present and entry & UNCACHED),
+        overlay=bool(present and entry & OVERLAY),
     )
 
 
@@ -74,8 +77,7 @@ def _continues(run: SlatRun, leaf: SlatRun) -> bool:
     return (
         run.gfn + run.pages == leaf.gfn
         and (run.no_access or run.spa + run.pages == leaf.spa)
-        and (run.access, run.no_access, run.level, run.accessed, run.dirty, run.uncached)
-        == (leaf.access, leaf.no_access, leaf.level, leaf.accessed, leaf.dirty, leaf.uncached)
+        and replace(run, gfn=0, spa=0, pages=0) == replace(leaf, gfn=0, spa=0, pages=0)
     )
 
 

@@ -11,6 +11,8 @@ from lab.model.ledger import SlatRun
 
 Window = tuple[int, int]
 """A device's BAR in system physical memory: first 4 KiB page number, number of pages."""
+Pages = tuple[int, int, int]
+"""What is behind a part of a region: its first page in the region, number of pages, SPA page number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Region:
     ``gfn`` and ``pages`` in 4 KiB frames; ``spa`` is the SPA page number behind ``gfn``, None if any
     will do (RAM: wherever the page is; MMIO: anywhere inside a device window). Pages of a region may
     be unmapped, mapping on demand is allowed; access beyond ``writable`` and ``executable`` is not.
+    ``behind`` says more about RAM: the root's own page tables, where they have a page. ``gone``: the host
+    mapping under the region was taken away, so a device may not be reached through it any more.
     """
 
     kind: Literal["ram", "mmio"]
@@ -29,6 +33,8 @@ class Region:
     writable: bool = True
     executable: bool = False
     name: str = ""
+    behind: tuple[Pages, ...] = ()
+    gone: bool = False
 
     @property
     def end(self) -> int:
@@ -45,12 +51,15 @@ def audit(
     """Problems of a SLAT, in the order of its frames; empty when every leaf is explained.
 
     Reported are leaves outside every region (also what is left after a region or a partition is gone),
-    MMIO that leads to another page than it must, RAM that leads into a device, and access that the
-    region does not grant.
+    MMIO that leads to another page than it must, RAM that leads into a device or to another page than
+    the root has there, access that the region does not grant, and the wrong cache type: a device must
+    not be cached, RAM must. Overlay pages are the hypervisor's own.
     """
     ordered = sorted(regions, key=lambda region: region.gfn)
     problems: list[str] = []
     for run in sorted(runs, key=lambda run: run.gfn):
+        if run.overlay:
+            continue
         for piece, region in _explain(run, ordered):
             problems += _problems(piece, region, device_windows)
     return problems
@@ -71,7 +80,28 @@ def describe(run: SlatRun) -> str:
     if run.no_access:
         return f"{_frames(run.gfn, run.pages)} no access"
     size = {1: "4K", 2: "2M", 3: "1G"}.get(run.level, f"level {run.level}")
+    size += " uncached" if run.uncached else ""
     return f"{_frames(run.gfn, run.pages)} -> SPA {_pages(run.spa, run.pages)} {run.access or '-'} {size}"
+
+
+_CLASSES = (
+    ("no live region", "frames that no live region explains"),
+    ("is gone", "a device behind a host mapping that is gone"),
+    ("must lead to", "device frames that lead to another page"),
+    ("outside every device", "device frames that lead outside the device"),
+    ("leads into the device", "RAM that leads into a device"),
+    ("the root has", "RAM frames that lead to another page than the root has"),
+    ("not cached", "RAM that is not cached"),
+    (": cached", "a device that is cached"),
+    ("writable, but", "frames that are writable beyond their region"),
+    ("executable, but", "frames that are executable beyond their region"),
+)
+
+
+def classes(problems: Iterable[str]) -> str:
+    """The kinds of problems of an audit, in words that do not change between boots."""
+    lines = list(problems)
+    return "; ".join(text for mark, text in _CLASSES if any(mark in line for line in lines))
 
 
 def _part(run: SlatRun, first: int, end: int) -> SlatRun:
@@ -104,16 +134,34 @@ def _problems(run: SlatRun, region: Region | None, windows: Sequence[Window]) ->
         for window in windows:
             if _overlap(run, window):
                 yield f"{describe(run)}: RAM ({region}) leads into the device at SPA {_pages(*window)}"
+        yield from _wrong_pages(run, region)
+        if run.uncached:
+            yield f"{describe(run)}: not cached, but {region} is RAM"
+    elif region.gone:
+        yield f"{describe(run)}: the host mapping of {region} is gone"
+        return
     elif region.spa is not None:
         wanted = region.spa + run.gfn - region.gfn
         if run.spa != wanted:
             yield f"{describe(run)}: {region} must lead to SPA {_pages(wanted, run.pages)}"
     elif not any(_inside(run, window) for window in windows):
         yield f"{describe(run)}: {region} leads outside every device"
+    if region.kind == "mmio" and not run.uncached:
+        yield f"{describe(run)}: cached, but {region} is a device"
     if "w" in run.access and not region.writable:
         yield f"{describe(run)}: writable, but {region} is read-only"
     if "x" in run.access and not region.executable:
         yield f"{describe(run)}: executable, but {region} is not"
+
+
+def _wrong_pages(run: SlatRun, region: Region) -> Iterator[str]:
+    for first, pages, spa in region.behind:
+        start = max(run.gfn, region.gfn + first)
+        end = min(run.gfn + run.pages, region.gfn + first + pages)
+        if start < end:
+            part, wanted = _part(run, start, end), spa + start - region.gfn - first
+            if part.spa != wanted:
+                yield f"{describe(part)}: the root has SPA {_pages(wanted, part.pages)} there ({region})"
 
 
 def _overlap(run: SlatRun, window: Window) -> bool:

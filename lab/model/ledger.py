@@ -72,7 +72,8 @@ class SlatRun:
 
     ``access`` is a subset of ``"rwx"``; ``no_access`` marks frames the hypervisor knows but maps
     without access (``spa`` is then 0). ``level`` 1 is a 4 KiB leaf, 2 a 2 MiB leaf. ``uncached``: mapped
-    with HV_MAP_GPA_NOT_CACHED.
+    with HV_MAP_GPA_NOT_CACHED. ``overlay``: a page of the hypervisor's own that the child asked for, over
+    whatever the VMM mapped there.
     """
 
     gfn: int
@@ -84,6 +85,7 @@ class SlatRun:
     accessed: bool = False
     dirty: bool = False
     uncached: bool = False
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 
 from lab.child.vmm import Vmm
 from lab.pytest_plugin.afterwards import check_afterwards
+from lab.pytest_plugin.audit import audit_children
 from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
 from lab.pytest_plugin.recording import Recording
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_of
@@ -87,12 +88,14 @@ def edu(lab: BaseLab) -> LabDevice:
 
 
 @pytest.fixture
-def child(lab: BaseLab) -> Iterator[Vmm]:
-    """A VMM in the root, started but without a partition; ended afterwards whatever happened."""
+def child(request: pytest.FixtureRequest, lab: BaseLab, evidence: Evidence) -> Iterator[Vmm]:
+    """A VMM in the root, started but without a partition; ended afterwards whatever happened. What its
+    partition maps at the end is audited before."""
     lab.require_children()
     vmm = Vmm(lab.root)
     vmm.start()
     try:
         yield vmm
+        audit_children(lab, scenario_of(request.node) or ScenarioMark(), evidence, [vmm])
     finally:
         vmm.close()

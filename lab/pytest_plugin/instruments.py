@@ -46,6 +46,11 @@ class Evidence:
         if reason not in self._recording.doubts:
             self._recording.doubts.append(reason)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the scenario has failed already."""
+        return bool(self._recording.failures)
+
     def fail(self, reason: str) -> None:
         """A defect found by a check that runs after the scenario's own code."""
         if reason not in self._recording.failures:

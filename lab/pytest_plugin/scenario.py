@@ -20,7 +20,7 @@ class ScenarioMark:
     that a call which the stand-in does not model makes the scenario inconclusive; ``unfixed`` boots the
     kernel without the lab's own base fixes, so that what they mend can be shown; ``detectors`` are
     those that the scenario lives from (see lab.judge.armed): on a flavour without them it is not
-    applicable.
+    applicable; ``slat_left`` switches the audit of the SLAT at the end off, and says why.
     """
 
     claims: tuple[str, ...] = ()
@@ -31,6 +31,7 @@ class ScenarioMark:
     unmodelled_ok: bool = False
     unfixed: bool = False
     detectors: tuple[str, ...] = ()
+    slat_left: str = ""
 
 
 _KNOWN = {f.name for f in fields(ScenarioMark)}

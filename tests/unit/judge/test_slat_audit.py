@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.judge.slat import Region, audit, clip, describe
+from lab.judge.slat import Region, audit, classes, clip, describe
 from lab.model.ledger import SlatRun
 
 BAR = (0xFEB00, 16)
@@ -15,6 +15,7 @@ RAM = Region("ram", 0, 512, executable=True, name="RAM")
 
 
 def run(gfn: int, spa: int, pages: int = 1, access: str = "rw", **more: int | bool) -> SlatRun:
+    more.setdefault("uncached", gfn >= MMIO.gfn)
     return SlatRun(gfn, spa, pages, access, **more)  # type: ignore[arg-type]
 
 
@@ -29,7 +30,7 @@ def test_mapping_on_demand_may_be_partial() -> None:
 
 def test_wrong_page_behind_mmio_is_reported_with_the_right_one() -> None:
     assert audit([run(0x100000, 0x20000000, 4)], [MMIO], [BAR]) == [
-        "GFN 0x100000..0x100003 (4) -> SPA 0x20000000..0x20000003 (4) rw 4K: "
+        "GFN 0x100000..0x100003 (4) -> SPA 0x20000000..0x20000003 (4) rw 4K uncached: "
         "BAR2 at GFN 0x100000..0x10000f (16) must lead to SPA 0xfeb00..0xfeb03 (4)"
     ]
 
@@ -75,6 +76,52 @@ def test_access_beyond_what_the_region_grants_is_reported() -> None:
     assert "executable, but" in audit([run(0x100000, 0xFEB00, 1, "rwx")], [MMIO], [BAR])[0]
 
 
+def test_a_cached_device_and_uncached_ram_are_reported() -> None:
+    [cached] = audit([run(0x100000, 0xFEB00, uncached=False)], [MMIO], [BAR])
+    assert cached.endswith("cached, but BAR2 at GFN 0x100000..0x10000f (16) is a device")
+    [slow] = audit([run(0x10, 0x5000, uncached=True)], [RAM])
+    assert slow.endswith("not cached, but RAM at GFN 0x0..0x1ff (512) is RAM")
+    assert classes([cached]) == "a device that is cached"
+    assert classes([slow]) == "RAM that is not cached"
+
+
+def test_ram_must_be_the_page_that_the_root_has_there() -> None:
+    known = Region("ram", 0, 512, executable=True, behind=((0, 4, 0x5000), (8, 1, 0x7777)))
+    assert audit([run(0, 0x5000, 4), run(8, 0x7777), run(9, 0x1234)], [known]) == []
+    [problem] = audit([run(0, 0x5000, 16)], [known])
+    assert problem.startswith("GFN 0x8 -> SPA 0x5008")
+    assert "the root has SPA 0x7777 there" in problem
+    large = Region("ram", 0, 512, executable=True, behind=((0, 512, 0x4000),))
+    assert audit([run(0, 0x4000, 512, level=2)], [large]) == []
+    assert audit([run(0, 0x4200, 512, level=2)], [large]) != []
+
+
+def test_a_device_is_out_of_reach_once_its_host_mapping_is_gone() -> None:
+    gone = Region("mmio", 0x100000, 16, gone=True, name="BAR2")
+    [problem] = audit([run(0x100000, 0xFEB00, 16)], [gone], [BAR])
+    assert classes([problem]) == "a device behind a host mapping that is gone"
+    assert audit([SlatRun(0x100000, 0, 16, "", no_access=True)], [gone]) == []
+
+
+def test_overlay_pages_are_the_hypervisors_own() -> None:
+    assert audit([run(0x10, 0x9999, overlay=True)], []) == []
+    assert audit([run(0x10, 0x9999)], []) != []
+
+
+def test_every_kind_of_problem_has_a_name() -> None:
+    read_only = Region("mmio", 0x100000, 16, spa=0xFEB00, writable=False)
+    for problems in (
+        audit([run(0x200000, 0)], [MMIO]),
+        audit([run(0x100000, 0)], [MMIO]),
+        audit([run(0x100000, 0)], [Region("mmio", 0x100000, 16)], [BAR]),
+        audit([run(0x10, 0xFEB00)], [RAM], [BAR]),
+        audit([run(0x100000, 0xFEB00)], [read_only]),
+        audit([run(0x100000, 0xFEB00, 1, "rx")], [MMIO]),
+    ):
+        assert len(problems) == 1
+        assert classes(problems), problems
+
+
 def test_one_run_over_two_regions_is_cut() -> None:
     second = Region("mmio", 0x100010, 16, spa=0xFEC00)
     problems = audit([run(0x100000, 0xFEB00, 32)], [second, MMIO], [BAR, (0xFEC00, 16)])
@@ -113,4 +160,4 @@ def test_audit_agrees_with_a_look_at_every_single_frame(
             regions.append(Region("mmio", gfn, pages, spa=spa))
     wanted = {r.gfn + i: (r.spa or 0) + i for r in regions for i in range(r.pages)}
     wrong = any(wanted.get(gfn + i) != spa + i for gfn, spa, pages in leaves for i in range(pages))
-    assert bool(audit([run(*leaf) for leaf in leaves], regions)) == wrong
+    assert bool(audit([run(*leaf, uncached=True) for leaf in leaves], regions)) == wrong

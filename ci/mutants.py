@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Break the stand-in on purpose, one defect at a time: its tests must notice every one.
+"""Break the stand-in or the driver on purpose, one defect at a time: the tests must notice every one.
 
-    python ci/mutants.py standin [--only NAME ...]
+    python ci/mutants.py standin|driver [--only NAME ...]
+
+The driver's mutants are those of ``hvlab mutants``. For the stand-in:
 
 Each mutant is a file in tests/mutants/standin with exact replacements. The stand-in is built with it in a
 temporary copy, and the tiny guest runs on it, group by group, until the first failure; what no case
@@ -17,6 +19,7 @@ import sys
 
 from lab import paths
 from lab.cache import Cache
+from lab.cli.main import main as hvlab
 from lab.unwind import unwind_on_signals
 from lab.validate.mutants import load_mutants, open_workshop
 
@@ -26,10 +29,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["standin"], help="what to break")
+    parser.add_argument("what", choices=["standin", "driver"], help="what to break")
     parser.add_argument("--only", action="append", metavar="NAME", help="may be repeated")
     args = parser.parse_args()
     unwind_on_signals()
+    if args.what == "driver":
+        return hvlab(["mutants", *(args.only or [])])
     mutants = load_mutants(paths.tests_dir() / "mutants" / args.what)
     if args.only:
         unknown = set(args.only) - {m.name for m in mutants}

@@ -65,3 +65,30 @@ class DriverMutant:
     flavours: tuple[str, ...] = PLAIN
     scenarios: str = ""
     equivalent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MutantResult:
+    """What became of a mutant. ``by``: the scenario that noticed first (or ``build``, ``boot``, ``splat``),
+    "" when none did. ``also``: the others, when all were asked. ``doubt``: why a survivor may be none.
+    ``seconds``: build and drive."""
+
+    id: str
+    kind: str
+    by: str
+    evidence: str
+    seconds: float
+    flavour: str = ""
+    equivalent: str = ""
+    doubt: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def killed(self) -> bool:
+        """Whether something noticed."""
+        return bool(self.by)
+
+    @property
+    def survived(self) -> bool:
+        """Whether the scenarios are too weak for it. An equivalent mutant cannot survive."""
+        return not self.by and not self.equivalent

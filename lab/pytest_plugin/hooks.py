@@ -46,6 +46,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--hvlab-no-sandbox", action="store_true", help="build without a sandbox")
     add("--hvlab-quick", action="store_true", help="only the quick set: marked quick, or of the claims named")
     add("--hvlab-claims", metavar="C1,C2", default="", help="claims whose scenarios are the quick set")
+    add(
+        "--hvlab-order",
+        metavar="FILE",
+        type=Path,
+        help="run only the scenarios whose ids it lists, in its order",
+    )
+    add("--hvlab-stop-at-failure", action="store_true", help="end the run at the first scenario that fails")
     add("--hvlab-out", metavar="DIR", type=Path, help="folder for evidence files")
     add("--hvlab-report", metavar="FILE", type=Path, help="write outcomes as JSON lines")
     add("--hvlab-counters", metavar="DIR", type=Path, help="keep the counters of a profiled kernel here")
@@ -76,6 +83,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--hvlab-quick"):
         config.hook.pytest_deselected(items=[i for i, m in marks if not quick(m)])
         marks = [(i, m) for i, m in marks if quick(m)]
+
+    if listed := config.getoption("--hvlab-order"):
+        place = {name: n for n, name in enumerate(listed.read_text().splitlines())}
+        chosen = {id(i): place[scenario_id(i)] for i, m in marks if m is not None and scenario_id(i) in place}
+        config.hook.pytest_deselected(items=[i for i, _ in marks if id(i) not in chosen])
+        items[:] = sorted((i for i, _ in marks if id(i) in chosen), key=lambda i: chosen[id(i)])
+        config.stash[SESSION].quick_left = sum(quick(m) for i, m in marks if id(i) in chosen)
+        return
 
     # The quick set first, so that its verdict is there early; inside, equal boots side by side. The rest
     # goes on in the boot that the quick set ended in.
@@ -112,7 +127,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    session.finish_scenario()
+    failed = session.finish_scenario()
+    if failed and item.config.getoption("--hvlab-stop-at-failure"):
+        item.session.shouldfail = f"{scenario_id(item)} failed"
     return True
 
 

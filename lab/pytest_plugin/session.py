@@ -221,11 +221,11 @@ class LabSession:
             self._lab.close()
         self._lab = None
 
-    def finish_scenario(self) -> None:
-        """Judge and report what the scenario recorded."""
+    def finish_scenario(self) -> bool:
+        """Judge and report what the scenario recorded. Whether it failed."""
         recording, self.recording = self.recording, None
         if recording is None:
-            return
+            return False
         for title, text in recording.texts:
             Evidence(recording, self.out).file(f"{title.replace(' ', '-')}.txt", text + "\n")
         outcome = recording.outcome()
@@ -241,6 +241,7 @@ class LabSession:
             self.note(f"{outcome.id} failed: the lab stays up, see hvlab ssh --name {self._keep}")
             self._keep = None
             self._lab = None
+        return outcome.verdict is Verdict.FAIL
 
     def finish(self) -> None:
         """End of the run: no lab stays, the report is complete."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from dataclasses import replace
@@ -72,13 +73,18 @@ def series_with(mutant: DriverMutant) -> Series:
     """What the mutant is made on, and the mutant as its last patch: ready for :func:`lab.series.apply`."""
     if mutant.on == BASE:
         return Series(name=mutant.id, patches=(mutant.patch,), key=digest("mutant", mutant.key))
-    under = load(str(paths.tests_dir() / "series" / mutant.on), None, io.BytesIO())
+    under = _series(mutant.on)
     return replace(
         under,
         name=mutant.id,
         patches=(*under.patches, mutant.patch),
         key=digest("mutant", under.key, mutant.key),
     )
+
+
+@functools.cache
+def _series(name: str) -> Series:
+    return load(str(paths.tests_dir() / "series" / name), None, io.BytesIO())
 
 
 def _trailers(text: str, path: Path) -> dict[str, tuple[int, str]]:

@@ -23,6 +23,7 @@ from lab.validate.workers import end
 
 SCRATCH = ".scratch"
 """Folder for temporary files of the scenarios, below the output folder; gone afterwards."""
+ORDER = "order.txt"
 SILENCE_BUDGET = 240.0
 """Seconds without a new report line before the run counts as dead. Every wait inside a scenario has a
 budget of its own that is far smaller; this one only catches a pytest process that itself hangs."""
@@ -46,6 +47,9 @@ class DriveRequest:
     factor: float = 1.0
     counters: Path | None = None
     """Where the counters of a profiled kernel are kept."""
+    order: tuple[str, ...] = ()
+    """Only the scenarios with these ids, in this order."""
+    stop_at_failure: bool = False
 
 
 @dataclass(slots=True)
@@ -95,6 +99,10 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         argv += ["-k", request.expression]
     if request.counters:
         argv.append(f"--hvlab-counters={request.counters}")
+    if request.order:
+        argv.append(f"--hvlab-order={request.out / ORDER}")
+    if request.stop_at_failure:
+        argv.append("--hvlab-stop-at-failure")
     if request.keep:
         argv.append(f"--hvlab-keep={request.keep}")
     return argv
@@ -115,6 +123,8 @@ def drive(
     kernel_file = request.out / "kernel.json"
     if request.kernel is not None:
         kernel_file.write_text(json.dumps(image_to_json(request.kernel), indent=1) + "\n")
+    if request.order:
+        (request.out / ORDER).write_text("".join(f"{name}\n" for name in request.order))
     report_file = request.out / "report.jsonl"
     report_file.unlink(missing_ok=True)
     log = request.out / "pytest.log"

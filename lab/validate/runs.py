@@ -75,7 +75,7 @@ class Runner:
         self._standin = build_standin(self._cache)
         self._initramfs = build_initramfs(build_vmm(self._cache), self._cache)
 
-    def _lab_key(self) -> str:
+    def lab_key(self) -> str:
         """Everything but kernel and selection that decides what a run says."""
         if self._standin is None or self._initramfs is None:
             self.images()
@@ -98,7 +98,7 @@ class Runner:
         ``on_quick`` gets the run as it stands when the quick set is judged.
         """
         selection = digest("\0".join(plan.claims), str(plan.quick), plan.expression or "")
-        key = digest(plan.kernel.key, self._lab_key(), selection)
+        key = digest(plan.kernel.key, self.lab_key(), selection)
         if plan.side == "base" and (entry := self._cache.get("run", key)) is not None:
             run = run_from_json(json.loads((entry / "run.json").read_text()))
             self._progress.record(PhaseTime("drive", "base", 0.0, 0.0, "cached"))
@@ -185,7 +185,7 @@ class Runner:
 
     def proofs(self, kernel: KernelImage, side: str, out: Path) -> tuple[DetectorProof, ...]:
         """Detector proofs of this image, from the cache or from a throw-away boot."""
-        key = digest(kernel.key, self._lab_key())
+        key = digest(kernel.key, self.lab_key())
         if (entry := self._cache.get("armed", key)) is not None:
             return tuple(DetectorProof(**p) for p in json.loads((entry / "proofs.json").read_text()))
         started = time.monotonic()

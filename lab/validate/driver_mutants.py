@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mutants of the driver: built as the module alone, and driven until a scenario notices.
+
+The unharmed kernel of each flavour (the *twin*) is driven first, whole, and its detectors are proven;
+what passes there is what can kill. Results are kept in the cache under all that decides them, so a
+second start goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lab import paths
+from lab.build.flavours import flavour as flavour_of
+from lab.build.module import NotAsModule, build_module
+from lab.cache import Cache
+from lab.hashing import digest
+from lab.judge.mutants import BUILD, Seen, doubts, kills, order
+from lab.model.errors import LabError, LabUnavailable
+from lab.model.kernel import KernelImage, KernelSource
+from lab.model.mutant import SERIES, DriverMutant, MutantResult
+from lab.model.verdict import Verdict
+from lab.progress import NullProgress, Progress
+from lab.series.mutants import BASE, series_with
+from lab.validate import kernels
+from lab.validate.drive import DriveRequest, DriveResult, drive
+from lab.validate.exchange import Report, outcome_from_json, outcome_to_json
+from lab.validate.kernels import Builder, Selectors
+from lab.validate.runs import Runner
+
+AT_ONCE = 2
+"""Guests are one busy CPU each, and there are two cores."""
+BUDGET = 420.0
+"""Seconds for the scenarios of one mutant, times the flavour's factor; what hangs in each costs no more."""
+TWIN_KIND, KIND = "mutant-twin", "mutant"
+_BUILD_CLASS = "build"
+
+
+class Void(LabUnavailable):
+    """The kernel without a mutant does not pass, so nothing can be said of those with one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The kernel without a mutant, and what it did."""
+
+    kernel: KernelImage
+    modular: KernelImage
+    seen: Seen
+    scenarios: str
+
+
+@dataclass(slots=True)
+class MutantRunner:
+    """Tries mutants; ``out`` keeps the evidence. ``flavours`` empty: those that each mutant names."""
+
+    selectors: Selectors
+    cache: Cache
+    progress: Progress
+    out: Path
+    flavours: tuple[str, ...] = ()
+    every: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _twins: dict[tuple[str, str], Twin] = field(default_factory=dict)
+
+    def run(self, mutants: tuple[DriverMutant, ...]) -> Iterator[MutantResult]:
+        """Each mutant's result as it ends. Void when a twin does not pass."""
+        runner = Runner(self.cache, self.progress, "mshv-root", (), self.selectors.qemu)
+        with self.progress.phase("image"):
+            runner.images()
+        source = self._source()
+        for on, name in sorted({(m.on, f) for m in mutants for f in self.flavours or m.flavours}):
+            self._twins[on, name] = self._twin(runner, source, on, name)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            futures = [pool.submit(self._try, runner, source, m) for m in mutants]
+            try:
+                for done in as_completed(futures):
+                    yield done.result()
+            except BaseException:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def _source(self) -> KernelSource:
+        with self.progress.phase("fetch"):
+            series = kernels.read_series(self.selectors)
+            return kernels.fetch(self.selectors, series, self.cache, self.progress)
+
+    def _builder(self, name: str) -> Builder:
+        selectors = replace(self.selectors, flavour=name)
+        return Builder(selectors, self.cache, self.progress, kernels.choose_sandbox(selectors))
+
+    def _twin(self, runner: Runner, source: KernelSource, on: str, name: str) -> Twin:
+        side = f"twin-{on}-{name}"
+        builder = self._builder(name)
+        with self.progress.phase("build", side):
+            series = kernels.read_series(self.selectors)
+            assert series is not None
+            applied = kernels.apply(source, series, self.cache, self.progress)
+            both = builder.as_module(builder.base(source), source, applied)
+            if both is None:
+                raise LabUnavailable("the driver cannot be built as a module alone", where=side)
+        modular, kernel = both[0], both[0] if on == BASE else both[1]
+        key = digest(TWIN_KIND, kernel.key, runner.lab_key())
+
+        def produce(entry: Path) -> None:
+            with self.progress.phase("drive", side):
+                proofs = runner.proofs(kernel, side, self.out / side / "arm")
+                report = self._drive(kernel, side, (), stop=False).report
+            dumb = [p.name for p in proofs if not p.fired]
+            if dumb or not proofs:
+                raise Void(f"detectors do not fire: {', '.join(dumb) or 'none was tried'}", where=side)
+            bad = [o for o in report.outcomes if o.verdict not in (None, Verdict.PASS)]
+            if on == BASE:  # it has the defects that the series fixes
+                bad = [o for o in bad if o.verdict is not Verdict.FAIL]
+            if bad or not report.complete or not report.outcomes:
+                told = "; ".join(f"{o.id}: {o.reasons[0] if o.reasons else o.verdict}" for o in bad[:3])
+                what = told or "its run broke off"
+                raise Void(f"the kernel without a mutant does not pass: {what}", where=side)
+            (entry / "seen.json").write_text(json.dumps(_seen_to_json(_seen(report))))
+
+        entry = self.cache.publish(TWIN_KIND, key, produce, about={"side": side})
+        seen = _seen_from_json(json.loads((entry / "seen.json").read_text()))
+        return Twin(kernel, modular, seen, runner.lab_key())
+
+    def _try(self, runner: Runner, source: KernelSource, mutant: DriverMutant) -> MutantResult:
+        began = time.monotonic()
+        result = MutantResult(mutant.id, mutant.kind, "", "", 0.0, equivalent=mutant.equivalent)
+        before = 0.0
+        for name in self.flavours or mutant.flavours:
+            twin = self._twins[mutant.on, name]
+            key = digest(KIND, mutant.patch.raw, twin.kernel.key, twin.scenarios, str(self.every))
+            if (entry := self.cache.get(KIND, key)) is not None:
+                known = json.loads((entry / "result.json").read_text())
+                result = replace(MutantResult(**known), also=tuple(known["also"]))
+                before += result.seconds
+            else:
+                at = time.monotonic()
+                result = self._one(source, mutant, name, twin)
+                result = replace(result, seconds=round(time.monotonic() - at, 1))
+                if not result.doubt and not self._stop.is_set():
+                    self.cache.publish(KIND, key, _keeper(result), about={"mutant": mutant.id})
+            if result.killed and not self.every:
+                break
+        spent = time.monotonic() - began
+        return replace(result, seconds=round(max(spent, before), 1))
+
+    def _one(self, source: KernelSource, mutant: DriverMutant, name: str, twin: Twin) -> MutantResult:
+        """One mutant on one flavour."""
+        result = MutantResult(mutant.id, mutant.kind, "", "", 0.0, flavour=name, equivalent=mutant.equivalent)
+        quiet = NullProgress()
+        applied = kernels.apply(source, series_with(mutant), self.cache, quiet)
+        builder = self._builder(name)
+        try:
+            kernel = build_module(
+                twin.modular, source, applied, self.cache, builder.sandbox, quiet, builder.selectors.make_jobs
+            )
+        except NotAsModule as e:
+            said = " ".join(str(e).split())
+            if mutant.kind == _BUILD_CLASS:
+                return replace(result, by=BUILD, evidence=said)
+            return replace(result, doubt=f"does not build: {said}")
+        if kernel.modules and kernel.key == twin.kernel.key:
+            return replace(result, doubt="its module is the one without the mutant")
+        names = order(twin.seen.outcomes, mutant.scenarios)
+        try:
+            report, cut = self._bounded(kernel, f"{mutant.id}-{name}", names)
+        except LabError as e:
+            return replace(result, doubt=f"lab: {str(e).splitlines()[0]}")
+        seen = _seen(report)
+        found = kills(twin.seen, seen)
+        if found:
+            also = tuple(k.by for k in found[1:]) if self.every else ()
+            return replace(result, by=found[0].by, evidence=found[0].evidence, also=also)
+        return replace(result, doubt=doubts(seen) or cut)
+
+    def _bounded(self, kernel: KernelImage, side: str, names: tuple[str, ...]) -> tuple[Report, str]:
+        """Drive no longer than the budget; the text says why the run ended early, if it did."""
+        budget = BUDGET * flavour_of(kernel.flavour).time_factor
+        done = self._drive(kernel, side, names, stop=not self.every, budget=budget)
+        if done.report.complete:
+            return done.report, ""
+        return done.report, f"cut short after {done.wall:.0f} s with {len(done.report.outcomes)} scenarios"
+
+    def _drive(
+        self, kernel: KernelImage, side: str, names: tuple[str, ...], *, stop: bool, budget: float = 0.0
+    ) -> DriveResult:
+        request = DriveRequest(
+            kernel=kernel,
+            side=side,
+            out=self.out / side,
+            qemu=self.selectors.qemu,
+            order=names,
+            stop_at_failure=stop,
+            factor=flavour_of(kernel.flavour).time_factor,
+        )
+        over = threading.Event()
+        ended = threading.Event()
+        watch = threading.Thread(target=_until, args=(self._stop, ended, over, budget), daemon=True)
+        watch.start()
+        try:
+            return drive(request, NullProgress(), None, over)
+        finally:
+            ended.set()
+
+
+def _until(stop: threading.Event, ended: threading.Event, over: threading.Event, budget: float) -> None:
+    """Set ``over`` when somebody stops the whole run or the budget (0: none) is spent."""
+    limit = time.monotonic() + budget if budget else float("inf")
+    while not ended.wait(0.2):
+        if stop.is_set() or time.monotonic() > limit:
+            over.set()
+            return
+
+
+def _seen(report: Report) -> Seen:
+    failure = report.boot_failure
+    text = "" if failure is None else " ".join(f"{failure['kind']}: {failure['text']}".split())[:300]
+    return Seen(tuple(report.outcomes), tuple(dict.fromkeys(report.splats)), text, dict(report.abilities))
+
+
+def _seen_to_json(seen: Seen) -> dict[str, object]:
+    return {
+        "outcomes": [outcome_to_json(o) for o in seen.outcomes],
+        "splats": list(seen.splats),
+        "abilities": dict(seen.abilities or {}),
+    }
+
+
+def _seen_from_json(values: dict[str, Any]) -> Seen:
+    return Seen(
+        tuple(outcome_from_json(o) for o in values["outcomes"]),
+        tuple(values["splats"]),
+        "",
+        dict(values["abilities"]),
+    )
+
+
+def _keeper(result: MutantResult) -> Callable[[Path], None]:
+    def produce(entry: Path) -> None:
+        (entry / "result.json").write_text(json.dumps(dataclasses.asdict(result)))
+
+    return produce
+
+
+def open_runner(
+    selectors: Selectors, progress: Progress, out: Path, flavours: tuple[str, ...] = (), every: bool = False
+) -> MutantRunner:
+    """A runner on the user's cache and the lab's series."""
+    series = str(paths.tests_dir() / "series" / SERIES)
+    return MutantRunner(
+        replace(selectors, series=series), kernels.open_cache(), progress, out, flavours, every
+    )

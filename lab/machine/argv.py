@@ -229,17 +229,22 @@ def _disk(nth: int, image: Path) -> list[str]:
 
 def device_argv(device: Device, files: MachineFiles) -> list[str]:
     """Options of one emulated device. ValueError for one that an external machine has."""
-    if isinstance(device, EduDevice):
-        return ["-device", f"edu,id={device.id},addr={device.slot:#x}"]
-    if not isinstance(device, IvshmemDevice):
+    if not isinstance(device, EduDevice | IvshmemDevice):
         raise ValueError(f"{device.id} is not emulated")
+    place, port = f"addr={device.slot:#x}", []
+    if device.port:
+        port = ["-device", f"pcie-root-port,id=port-{device.id},chassis={device.slot},{place}"]
+        place = f"bus=port-{device.id},addr=0"
+    if isinstance(device, EduDevice):
+        return [*port, "-device", f"edu,id={device.id},{place}"]
     backing = f"{device.id}-mem"
     # QEMU will not save a machine whose ivshmem device is in "peer mode"; the guest sees no difference.
     return [
+        *port,
         "-object",
         _memory_file(backing, device.size, files.devices[device.id]),
         "-device",
-        f"ivshmem-plain,id={device.id},memdev={backing},master=on,addr={device.slot:#x}",
+        f"ivshmem-plain,id={device.id},memdev={backing},master=on,{place}",
     ]
 
 

@@ -22,20 +22,24 @@ class IvshmemDevice:
     """``ivshmem-plain``: BAR2 is backed by a host file whose every page carries index and nonce.
 
     ``size`` in bytes (power of two, at least 4096), ``slot`` the PCI device number on bus 0.
+    ``port``: the slot holds a PCI Express root port and the device is behind it, where it can be reset and
+    unplugged.
     """
 
     id: str
     slot: int
     size: int
+    port: bool = False
     kind: Literal["ivshmem-plain"] = "ivshmem-plain"
 
 
 @dataclass(frozen=True, slots=True)
 class EduDevice:
-    """QEMU's ``edu``: BAR0 of 1 MiB with registers, MSI and DMA. ``slot`` on PCI bus 0."""
+    """QEMU's ``edu``: BAR0 of 1 MiB with registers, MSI and DMA. ``slot`` and ``port`` as above."""
 
     id: str
     slot: int
+    port: bool = False
     kind: Literal["edu"] = "edu"
 
 

@@ -29,7 +29,7 @@ class Checks:
         for key, value in data.items():
             if key not in known:
                 raise self.bad(f"unknown key {key!r} in {what}{suggest(key, known)}", key, nth)
-            if isinstance(value, bool) or not isinstance(value, known[key]):
+            if isinstance(value, bool) != (known[key] is bool) or not isinstance(value, known[key]):
                 raise self.bad(f"{key} = {value!r} has the wrong type", key, nth)
 
     def choice(self, data: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:

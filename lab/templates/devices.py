@@ -13,10 +13,11 @@ from lab.templates.limits import FIRST_SLOT, LAST_BAR, LAST_SLOT, MAX_BAR, PAGE_
 from lab.templates.text import suggest
 
 _DEVICE_KEYS: dict[str, dict[str, Any]] = {
-    "ivshmem-plain": {"kind": str, "id": str, "slot": int, "size": SIZE},
-    "edu": {"kind": str, "id": str, "slot": int},
+    "ivshmem-plain": {"kind": str, "id": str, "slot": int, "size": SIZE, "port": bool},
+    "edu": {"kind": str, "id": str, "slot": int, "port": bool},
     "pci": {"kind": str, "id": str, "bdf": str, "bar": int},
 }
+_OPTIONAL = {"port"}
 EMULATED = ("ivshmem-plain", "edu")
 """Kinds that QEMU emulates for the root."""
 PASSED = ("pci",)
@@ -48,7 +49,7 @@ def _device(checks: Checks, table: Mapping[str, Any], nth: int, kinds: tuple[str
         raise checks.bad(f"device kind {kind!r} is not one of {names}", "kind", nth)
     checks.keys(table, _DEVICE_KEYS[kind], nth, f"a device of kind {kind}")
     for key in _DEVICE_KEYS[kind]:
-        if key not in table:
+        if key not in table and key not in _OPTIONAL:
             raise checks.bad(f"device {nth + 1} ({kind}) does not set {key!r}", "device", nth)
     ident = table["id"]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident):
@@ -64,11 +65,11 @@ def _device(checks: Checks, table: Mapping[str, Any], nth: int, kinds: tuple[str
     if not FIRST_SLOT <= slot <= LAST_SLOT:
         raise checks.bad(f"slot = {slot} is not between {FIRST_SLOT} and {LAST_SLOT}", "slot", nth)
     if kind == "edu":
-        return EduDevice(ident, slot)
+        return EduDevice(ident, slot, table.get("port", False))
     size = checks.size(table, "size", PAGE_SIZE, MAX_BAR, nth)
     if size & (size - 1):
         raise checks.bad(f"size = {table['size']!r} is not a power of two (a BAR must be one)", "size", nth)
-    return IvshmemDevice(ident, slot, size)
+    return IvshmemDevice(ident, slot, size, table.get("port", False))
 
 
 def _place_of(device: Device) -> str:

@@ -149,18 +149,19 @@ class BaseLab:
         where nobody sees them: ask ``witness.sees_children`` before that counts for anything."""
         if not self.witness.sees_children:
             return []
-        return self._left(self.witness.children, GONE_BUDGET)
+        return self.settle(self.witness.children, GONE_BUDGET)
 
     def wait_gone(self, partition: int) -> None:
         """Wait until nobody knows a destroyed partition any more. AssertionError when it stays,
         NotObservable where nobody sees partitions."""
-        left = self._left(lambda: [p for p in self.witness.children() if p == partition], _PATIENCE)
+        left = self.settle(lambda: [p for p in self.witness.children() if p == partition], _PATIENCE)
         assert not left, f"partition {partition} is still there after {_PATIENCE:.0f} s"
 
-    def _left(self, look: Callable[[], list[int]], budget: float) -> list[int]:
+    def settle(self, look: Callable[[], list[int]], budget: float) -> list[int]:
+        """What ``look`` still finds after up to ``budget`` seconds; empty as soon as it finds nothing."""
         deadline = time.monotonic() + budget
         while (left := look()) and time.monotonic() < deadline:
-            self.watch.check("waiting for destroyed partitions to go")
+            self.watch.check("waiting for something to go")
             time.sleep(_POLL)
         return left
 

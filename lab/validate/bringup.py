@@ -32,7 +32,7 @@ from lab.machine.symbols import SymbolTable
 from lab.machine.watch import Watch
 from lab.model.errors import GuestDied
 from lab.model.kernel import KernelImage
-from lab.model.machine import Device, IvshmemDevice, LinuxChild, MachineSpec, PciDevice
+from lab.model.machine import Device, EduDevice, IvshmemDevice, LinuxChild, MachineSpec, PciDevice
 from lab.progress import NullProgress, Progress
 from lab.root.keys import make_keys
 from lab.root.root import Root
@@ -320,9 +320,19 @@ def vmm_of(spec: MachineSpec) -> str:
     return _VMM.get(spec.hypervisor, "mshv-vmm")
 
 
+def _address(spec: MachineSpec, device: IvshmemDevice | EduDevice) -> str:
+    """Firmware gives root ports their buses in the order of their slots."""
+    if not device.port:
+        return f"0000:00:{device.slot:02x}.0"
+    ports = [
+        d.slot for d in spec.devices if not isinstance(d, PciDevice) and d.port and d.slot <= device.slot
+    ]
+    return f"0000:{len(ports):02x}:00.0"
+
+
 def _device(machine: Machine, device: Device) -> LabDevice:
     assert not isinstance(device, PciDevice), "only an external machine has those"
-    bdf = f"0000:00:{device.slot:02x}.0"
+    bdf = _address(machine.spec, device)
     if isinstance(device, IvshmemDevice):
         memory = machine.device_memory(device.id)
         return LabDevice(device.id, device.kind, bdf, 2, device.size // 4096, memory, machine.nonce)

@@ -21,6 +21,7 @@ from lab.machine.argv import below_4g
 from lab.machine.files import BootFiles
 from lab.machine.process import Machine
 from lab.model.errors import LabUnavailable
+from lab.model.machine import PciDevice
 from lab.progress import Progress
 from lab.validate.bringup import LAB_ARGS, RAMDISK, BootRequest, Images, Lab
 from lab.validate.kernels import open_cache
@@ -33,7 +34,9 @@ KEY_FILES = ("id_ed25519", "known_host")
 def boot_or_fork(request: BootRequest, progress: Progress, cache: Cache | None = None) -> Lab:
     """A booted lab, restored from a snapshot where the kernel allows it. Raises as :meth:`Lab.boot`."""
     cache = cache or open_cache()
-    if not request.kernel.modules or request.machine.hypervisor != "stand-in":
+    # What is behind a bridge has no place in a snapshot: its BARs are not programmed when it is restored.
+    bridged = any(not isinstance(d, PciDevice) and d.port for d in request.machine.devices)
+    if bridged or not request.kernel.modules or request.machine.hypervisor != "stand-in":
         return Lab.boot(request, progress, cache)
     try:
         lab = _fork(request, progress, cache)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -139,3 +140,13 @@ def test_pasted_command_line_gives_the_same_words():
 )
 def test_ram_below_the_pci_hole(memory, below):
     assert below_4g(memory) == below
+
+
+def test_device_behind_a_root_port_is_on_the_ports_bus():
+    ported = tuple(dataclasses.replace(device, port=True) for device in SPEC.devices)
+    words = argv(dataclasses.replace(SPEC, devices=ported))
+    assert "pcie-root-port,id=port-shm,chassis=3,addr=0x3" in words
+    assert "edu,id=edu,bus=port-edu,addr=0" in words
+    shm = next(word for word in words if word.startswith("ivshmem-plain"))
+    assert shm.endswith("bus=port-shm,addr=0")
+    assert words.index("pcie-root-port,id=port-shm,chassis=3,addr=0x3") < words.index(shm)

@@ -283,3 +283,9 @@ def test_templates_are_where_the_error_says(template):
     path = template(MINIMAL + "oops = 1\n")
     file, line = refused(path).where.rsplit(":", 1)
     assert Path(file).read_text().splitlines()[int(line) - 1] == "oops = 1"
+
+
+def test_ports_put_every_device_behind_a_port_of_its_own():
+    assert [device.port for device in load_machine("mshv-root").devices] == [False, False]
+    assert [device.port for device in load_machine("mshv-root", {"ports": "on"}).devices] == [True, True]
+    assert "ports" in str(refused("mshv-root", ports="maybe"))

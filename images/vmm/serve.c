@@ -46,7 +46,7 @@ static const struct {
 	const char *name;
 	int (*run)(struct words *, struct reply *);
 } verbs[] = {
-	{ "access", access_verb },	{ "budget", budget_verb },	{ "calm", calm_verb },
+	{ "access", access_verb },	{ "advise", advise_verb },	{ "budget", budget_verb },	{ "calm", calm_verb },
 	{ "collect", collect_verb },	{ "create", create_verb },	{ "destroy", destroy_verb },
 	{ "event", event_verb },	{ "fill", fill_verb },		{ "fork", fork_verb },
 	{ "hello", hello_verb },	{ "host", host_verb },		{ "ioeventfd", ioeventfd_verb },

@@ -57,6 +57,9 @@ int host_verb(struct words *, struct reply *);
 int fill_verb(struct words *, struct reply *);
 int protect_verb(struct words *, struct reply *);
 
+/* ---- advise.c: madvise() of host mappings ---- */
+int advise_verb(struct words *, struct reply *);
+
 /* ---- vfio.c ---- */
 /* File and offset to mmap for a BAR of a device bound to vfio-pci; opens the device on first use. */
 int vfio_bar(const char *bdf, uint64_t bar, struct reply *, uint64_t *offset, uint64_t *size);

@@ -206,10 +206,17 @@ class Vmm:
         number = self._map(["file", path], first_page, pages, True)
         return self._region(number, gfn, pages, 0, writable, executable)
 
-    def map_anonymous(self, gfn: int, pages: int, writable: bool = True, executable: bool = False) -> Region:
-        """Region of fresh anonymous memory of the VMM."""
-        number = self._map(["anon"], 0, pages, True)
-        return self._region(number, gfn, pages, 0, writable, executable)
+    def map_anonymous(
+        self, gfn: int, pages: int, writable: bool = True, executable: bool = False, *, mapped_pages: int = 0
+    ) -> Region:
+        """Region of fresh anonymous memory of the VMM. ``mapped_pages`` maps only so many and asks for a
+        region of ``pages``, which may be any 64-bit number."""
+        number = self._map(["anon"], 0, mapped_pages or pages, True)
+        return self._region(number, gfn, pages, 0, writable, executable, over=bool(mapped_pages))
+
+    def advise(self, region: Region, what: Literal["huge", "small", "drop"], first: int, pages: int) -> None:
+        """madvise() of pages of the region's host mapping: huge pages or none, or drop their content."""
+        self._request("advise", what, str(region.map), str(first), str(pages))
 
     def unmap(self, region: Region, *, keep_host: bool = False) -> None:
         """Remove a region, and its host mapping unless ``keep_host``."""

@@ -22,18 +22,23 @@ from lab.model.kernel import KernelImage
 
 OPTION = "GCOV_KERNEL"
 _NOTES = "gcno"
+# Else "return -EINVAL;" behind a condition has no counts: the constant moves to where the paths meet, before
+# anything is counted, and the line is gone.
+_KEEP_JUMPS = tuple(f"-fno-tree-{name}" for name in ("ccp", "fre", "forwprop", "dce", "copy-prop", "vrp"))
 _BUDGET = 120.0
 _MAX_JSON = 64 << 20
 
 
 def key(profiled: Sequence[str]) -> tuple[str, ...]:
     """What profiling adds to the key of a build; nothing without it."""
-    return ("gcov", *sorted(profiled)) if profiled else ()
+    return ("gcov", *_KEEP_JUMPS, *sorted(profiled)) if profiled else ()
 
 
 def flags(profiled: Sequence[str]) -> list[str]:
     """Arguments of make that profile these C files (and others of the same name that get rebuilt)."""
-    return [f"GCOV_PROFILE_{stem}.o=y" for stem in sorted({PurePosixPath(p).stem for p in profiled})]
+    stems = sorted({PurePosixPath(p).stem for p in profiled})
+    counted = [f"GCOV_PROFILE_{stem}.o=y" for stem in stems]
+    return counted + [f"CFLAGS_{stem}.o={' '.join(_KEEP_JUMPS)}" for stem in stems]
 
 
 def keep_notes(obj: Path, profiled: Sequence[str], entry: Path) -> None:

@@ -110,7 +110,7 @@ def covered(
     idle = sorted(
         (start, name)
         for name, (start, calls) in counts.functions.get(path, {}).items()
-        if not calls and (lines is None or start in among)
+        if not calls and start in among
     )
     return CoveredFile(
         path,

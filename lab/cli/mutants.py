@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab.cli.selectors import add_kernel_selectors, selectors_of
+from lab.cli.selectors import add_kernel_selectors, check_expression, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.mutant import DriverMutant, MutantResult
 from lab.progress import TextProgress
 from lab.series.mutants import load_driver_mutants
-from lab.validate.driver_mutants import Void, open_runner
+from lab.validate.driver_mutants import open_runner
 
 
 def add_verbs(verbs: Any) -> None:
@@ -34,6 +34,9 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument(
         "--flavour", metavar="F", action="append", help="kernel flavour instead of those the mutants name"
     )
+    parser.add_argument(
+        "-k", metavar="EXPR", dest="expression", help="only scenarios that match (as pytest's -k)"
+    )
     parser.add_argument("--all-scenarios", action="store_true", help="do not stop at the first that notices")
     parser.add_argument(
         "--mutants", metavar="DIR", type=Path, help="folder of mutants (default: tests/mutants/driver)"
@@ -47,25 +50,31 @@ def add_verbs(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Try them, and print the table as it grows."""
+    check_expression(args.expression)
     mutants = _chosen(load_driver_mutants(args.mutants), args.ids)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     out = (args.out or Path("hvlab-out") / f"mutants-{stamp}").resolve()
     runner = open_runner(
-        selectors_of(args), TextProgress(), out, tuple(args.flavour or ()), args.all_scenarios
+        selectors_of(args),
+        TextProgress(),
+        out,
+        tuple(args.flavour or ()),
+        args.all_scenarios,
+        args.expression,
     )
     began, results = time.monotonic(), []
-    try:
-        for result in runner.run(mutants):
-            results.append(result)
-            if not args.json:
-                print("\n".join(row(result)), flush=True)
-    except Void as error:
-        print(f"hvlab: {error}\n  void: nothing is said about any mutant", file=sys.stderr)
-        return ExitCode.INCONCLUSIVE
+    for result in runner.run(mutants):
+        results.append(result)
+        if not args.json:
+            print("\n".join(row(result)), flush=True)
     if args.json:
         print(json.dumps(as_json(results), indent=1))
     else:
         print("\n".join(summary(results, time.monotonic() - began)))
+    for side, why in runner.void.items():
+        print(f"hvlab: void, nothing is said of mutants on {side}: {why}", file=sys.stderr)
+    if runner.void:
+        return ExitCode.INCONCLUSIVE
     return ExitCode.FAIL if any(r.survived for r in results) else ExitCode.PASS
 
 

@@ -26,7 +26,7 @@ from lab.hashing import digest
 from lab.judge.mutants import BUILD, Seen, doubts, kills, order
 from lab.model.errors import LabError, LabUnavailable
 from lab.model.kernel import KernelImage, KernelSource
-from lab.model.mutant import SERIES, DriverMutant, MutantResult
+from lab.model.mutant import PLAIN, SERIES, DriverMutant, MutantResult
 from lab.model.verdict import Verdict
 from lab.progress import NullProgress, Progress
 from lab.series.mutants import BASE, series_with
@@ -68,19 +68,24 @@ class MutantRunner:
     out: Path
     flavours: tuple[str, ...] = ()
     every: bool = False
+    expression: str | None = None
+    """Only these scenarios (as pytest's -k)."""
     _stop: threading.Event = field(default_factory=threading.Event)
+    void: dict[str, str] = field(default_factory=dict)
+    """Why the kernel without a mutant does not pass, by what it is."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _twins: dict[tuple[str, str], Twin] = field(default_factory=dict)
 
     def run(self, mutants: tuple[DriverMutant, ...]) -> Iterator[MutantResult]:
-        """Each mutant's result as it ends. Void when a twin does not pass."""
+        """Each mutant's result as it ends; ``void`` says for which kernels nothing can be said."""
         runner = Runner(self.cache, self.progress, "mshv-root", (), self.selectors.qemu)
         with self.progress.phase("image"):
             runner.images()
         source = self._source()
-        for on, name in sorted({(m.on, f) for m in mutants for f in self.flavours or m.flavours}):
-            self._twins[on, name] = self._twin(runner, source, on, name)
+        # What needs a slow kernel comes last: the table of the others is there by then.
+        ordered = sorted(mutants, key=lambda m: (self.flavours or m.flavours)[0] != PLAIN[0])
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            futures = [pool.submit(self._try, runner, source, m) for m in mutants]
+            futures = [pool.submit(self._try, runner, source, m) for m in ordered]
             try:
                 for done in as_completed(futures):
                     yield done.result()
@@ -99,6 +104,20 @@ class MutantRunner:
         selectors = replace(self.selectors, flavour=name)
         return Builder(selectors, self.cache, self.progress, kernels.choose_sandbox(selectors))
 
+    def _twin_of(self, runner: Runner, source: KernelSource, on: str, name: str) -> Twin:
+        """The twin, driven once. Raises Void, also to whoever asks again."""
+        with self._lock:
+            side = f"{on} {name}"
+            if side in self.void:
+                raise Void(self.void[side])
+            if (on, name) not in self._twins:
+                try:
+                    self._twins[on, name] = self._twin(runner, source, on, name)
+                except Void as e:
+                    self.void[side] = str(e).splitlines()[0]
+                    raise
+            return self._twins[on, name]
+
     def _twin(self, runner: Runner, source: KernelSource, on: str, name: str) -> Twin:
         side = f"twin-{on}-{name}"
         builder = self._builder(name)
@@ -110,7 +129,8 @@ class MutantRunner:
             if both is None:
                 raise LabUnavailable("the driver cannot be built as a module alone", where=side)
         modular, kernel = both[0], both[0] if on == BASE else both[1]
-        key = digest(TWIN_KIND, kernel.key, runner.lab_key())
+        scenarios = digest(runner.lab_key(), self.expression or "")
+        key = digest(TWIN_KIND, kernel.key, scenarios)
 
         def produce(entry: Path) -> None:
             with self.progress.phase("drive", side):
@@ -130,14 +150,18 @@ class MutantRunner:
 
         entry = self.cache.publish(TWIN_KIND, key, produce, about={"side": side})
         seen = _seen_from_json(json.loads((entry / "seen.json").read_text()))
-        return Twin(kernel, modular, seen, runner.lab_key())
+        return Twin(kernel, modular, seen, scenarios)
 
     def _try(self, runner: Runner, source: KernelSource, mutant: DriverMutant) -> MutantResult:
         began = time.monotonic()
         result = MutantResult(mutant.id, mutant.kind, "", "", 0.0, equivalent=mutant.equivalent)
         before = 0.0
         for name in self.flavours or mutant.flavours:
-            twin = self._twins[mutant.on, name]
+            try:
+                twin = self._twin_of(runner, source, mutant.on, name)
+            except Void as e:
+                result = replace(result, flavour=name, doubt=f"void: {str(e).splitlines()[0]}")
+                continue
             key = digest(KIND, mutant.patch.raw, twin.kernel.key, twin.scenarios, str(self.every))
             if (entry := self.cache.get(KIND, key)) is not None:
                 known = json.loads((entry / "result.json").read_text())
@@ -199,6 +223,7 @@ class MutantRunner:
             side=side,
             out=self.out / side,
             qemu=self.selectors.qemu,
+            expression=None if names else self.expression,
             order=names,
             stop_at_failure=stop,
             factor=flavour_of(kernel.flavour).time_factor,
@@ -253,10 +278,15 @@ def _keeper(result: MutantResult) -> Callable[[Path], None]:
 
 
 def open_runner(
-    selectors: Selectors, progress: Progress, out: Path, flavours: tuple[str, ...] = (), every: bool = False
+    selectors: Selectors,
+    progress: Progress,
+    out: Path,
+    flavours: tuple[str, ...] = (),
+    every: bool = False,
+    expression: str | None = None,
 ) -> MutantRunner:
     """A runner on the user's cache and the lab's series."""
     series = str(paths.tests_dir() / "series" / SERIES)
     return MutantRunner(
-        replace(selectors, series=series), kernels.open_cache(), progress, out, flavours, every
+        replace(selectors, series=series), kernels.open_cache(), progress, out, flavours, every, expression
     )

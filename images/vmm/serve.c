@@ -17,6 +17,8 @@
 #include "vmm.h"
 
 #define RELAY_BUFFER		65536
+#define REPEAT_LINES		16
+#define REPEAT_LINE		256
 #define STDIN			0
 #define STDOUT			1
 
@@ -42,6 +44,8 @@ static int quit_verb(struct words *words, struct reply *reply)
 	return 0;
 }
 
+static int repeat_verb(struct words *, struct reply *);
+
 static const struct {
 	const char *name;
 	int (*run)(struct words *, struct reply *);
@@ -53,6 +57,7 @@ static const struct {
 	{ "irqfd", irqfd_verb },	{ "map", map_verb },		{ "munmap", munmap_verb },
 	{ "parallel", parallel_verb },	{ "peek", peek_verb },		{ "poke", poke_verb },
 	{ "protect", protect_verb },	{ "quit", quit_verb },		{ "region", region_verb },	{ "regs", registers_verb },
+	{ "repeat", repeat_verb },
 	{ "routes", routes_verb },	{ "storm", storm_verb },	{ "submit", submit_verb },
 	{ "unfork", unfork_verb },	{ "vfio", vfio_verb },
 };
@@ -69,6 +74,68 @@ static int run_verb(const char *name, struct words *words, struct reply *reply)
 		return 0;
 	}
 	return fail(reply, ENOSYS, "unknown verb");
+}
+
+static int repeat_once(const char *const *lines, size_t count, struct reply *reply)
+{
+	for (size_t i = 0; i < count; i++) {
+		char line[REPEAT_LINE], *text = NULL;
+		struct words words;
+		size_t size;
+
+		strcpy(line, lines[i]);
+		words_start(&words, line);
+		struct reply inner = { .out = open_memstream(&text, &size) };
+		if (!inner.out)
+			return fail(reply, ENOMEM, "reply");
+		const char *verb = word_take(&words);
+		if (verb)
+			run_verb(verb, &words, &inner);
+		fclose(inner.out);
+		/* An access that the kernel did not resolve is a result, but no round. */
+		bool intercepted = !inner.error && strstr(text, " !");
+		free(text);
+		if (inner.error)
+			return fail(reply, inner.error, "%.40s: %.160s", lines[i], inner.text);
+		if (intercepted)
+			return fail(reply, EIO, "%.80s: intercepted", lines[i]);
+	}
+	return 0;
+}
+
+/* repeat N VERB WORD... / VERB WORD... -> rounds done; the first request that fails ends it */
+static int repeat_verb(struct words *words, struct reply *reply)
+{
+	static char room[REPEAT_LINES][REPEAT_LINE];
+	const char *lines[REPEAT_LINES];
+	uint64_t rounds, done;
+	size_t count = 1;
+
+	if (word_number(words, reply, "rounds", &rounds))
+		return -1;
+	room[0][0] = 0;
+	for (const char *word; (word = word_take(words));) {
+		if (!strcmp(word, "/")) {
+			if (count == REPEAT_LINES)
+				return fail(reply, E2BIG, "more than %d requests", REPEAT_LINES);
+			room[count++][0] = 0;
+			continue;
+		}
+		char *line = room[count - 1];
+		if (strlen(line) + strlen(word) + 2 > REPEAT_LINE)
+			return fail(reply, E2BIG, "a request longer than %d bytes", REPEAT_LINE);
+		strcat(strcat(line, *line ? " " : ""), word);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (!strncmp(room[i], "repeat", strlen("repeat")))
+			return fail(reply, EINVAL, "a repeat inside a repeat");
+		lines[i] = room[i];
+	}
+	for (done = 0; done < rounds; done++)
+		if (repeat_once(lines, count, reply))
+			return -1;
+	fprintf(reply->out, " %lu", done);
+	return 0;
 }
 
 static void answer(char *line, FILE *out)

@@ -291,6 +291,11 @@ class Vmm:
         """Whether there is a channel to the VMM."""
         return self._session is not None
 
+    def repeat(self, rounds: int, requests: Sequence[str], budget: float = 60.0) -> None:
+        """Run requests of the line protocol in order, ``rounds`` times, inside the VMM. VmmError with the
+        first that fails, or that an intercept ends."""
+        self._request("repeat", str(rounds), " / ".join(requests), extra=budget)
+
     def host_read(self, region: Region, offset: int, width: int) -> int:
         """The root's own read through the region's host mapping; VmmError EFAULT if that faults."""
         at = (region.first_page << 12) + offset

@@ -15,6 +15,8 @@ from lab.model.ledger import LedgerRecord, LedgerSlice, RecordFlag, RecordKind
 
 # include/hyperv/hvgdk_mini.h
 HVCALL_DELETE_PARTITION = 0x0043
+HVCALL_DEPOSIT = 0x0048
+HVCALL_WITHDRAW = 0x0049
 HVCALL_MAP_GPA_PAGES = 0x004B
 HVCALL_UNMAP_GPA_PAGES = 0x004C
 HV_STATUS_SUCCESS = 0x0000
@@ -193,6 +195,18 @@ def leaked_maps(records: LedgerSlice, partition: int) -> list[str]:
         f"partition {partition}: {end - first} page(s) from gfn {first:#x} mapped and never unmapped"
         for first, end in mapped.runs
     ]
+
+
+def deposits(records: LedgerSlice) -> dict[int, tuple[int, int]]:
+    """Pages deposited into and withdrawn from each partition, by the repetitions that were done."""
+    pages: dict[int, tuple[int, int]] = {}
+    for record in records.records:
+        if record.kind is RecordKind.HYPERCALL and record.code in (HVCALL_DEPOSIT, HVCALL_WITHDRAW):
+            given, taken = pages.get(record.words[0], (0, 0))
+            done = max(0, record.rep_done - record.rep_start)
+            back = record.code == HVCALL_WITHDRAW
+            pages[record.words[0]] = (given + done * (not back), taken + done * back)
+    return pages
 
 
 class _Frames:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Partitions come and go: after 200 of them the root holds no more than before."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.judge import ledger as judge_ledger
+from lab.root import leaks
+
+scenario = pytest.mark.scenario
+GFN = 0x100000
+LOOKS = 6
+"""Looks at the root: one after the warm-up, and one after each part of the rounds."""
+SLOW = 4
+"""A debug kernel does so many times fewer rounds."""
+
+
+def a_round(device):
+    """Partition with a VP, RAM and a BAR region, a touch of the device, and all of it taken away."""
+    return [
+        "create 1 64",
+        f"map vfio {device.bdf} {device.bar} 0 0 rw",
+        f"region add {GFN:#x} 4 0 0 rw",
+        f"access 0 r8:{GFN << 12:x} w8:{(GFN << 12) + 8:x}=1",
+        "region del 0",
+        "munmap 0",
+        "destroy tidy",
+    ]
+
+
+def rounds_of(lab):
+    flavour = lab.kernel.flavour if lab.kernel else "plain"
+    return 40 if flavour == "plain" else 40 // SLOW
+
+
+def churn(lab, child, device, rounds):
+    """Counts after each part of the rounds."""
+    lab.passthrough(device)
+    work = a_round(device)
+    child.repeat(rounds // 2, work)
+    counts = [leaks.take(lab.root, child.pid)]
+    for _ in range(LOOKS - 1):
+        child.repeat(rounds, work)
+        counts.append(leaks.take(lab.root, child.pid))
+    return counts
+
+
+@scenario(needs=("map_on_first_touch",))
+def test_rounds_of_create_and_destroy_leave_nothing_in_the_root(lab, child, device, ledger, evidence):
+    rounds = rounds_of(lab)
+    pools = [p.pool_total for p in lab.hypervisor.partitions()] if lab.witness.sees_slat else []
+    before = ledger.mark() if ledger.seen else 0
+    counts = churn(lab, child, device, rounds)
+    for name in ("used pages", "open files", "fds of the VMM", "slab kmalloc-512"):
+        evidence.add(f"{name}: {[count.get(name) for count in counts]}")
+    grown = leaks.growing(counts, rounds)
+    evidence.observe("numbers that only grow", [line.partition(":")[0] for line in grown])
+    assert not grown, f"{grown[0]}, over {rounds * (LOOKS - 1)} rounds of create and destroy"
+    last, first = counts[-1], counts[0]
+    for name in ("fds of the VMM", "fds of init", "references to the module"):
+        assert last.get(name, 0) <= first.get(name, 0), f"{name} grew from {first[name]} to {last[name]}"
+    if pools:
+        check_deposits(lab, ledger, evidence, before, pools, rounds)
+
+
+def check_deposits(lab, ledger, evidence, before, pools, rounds):
+    seen = ledger.since(before)
+    if seen.lost:
+        evidence.unseen(f"{seen.lost} ledger records of the rounds")
+    else:
+        calls = judge_ledger.deposits(seen)
+        wrong = {pt: have for pt, have in calls.items() if pt != lab.root_id and have[0] != have[1]}
+        evidence.add(f"deposited pages of {len(calls)} partitions were withdrawn again")
+        assert not wrong, f"(deposited, withdrawn) pages differ: {wrong}"
+    after = [p.pool_total for p in lab.hypervisor.partitions()]
+    assert len(after) == len(pools), "there are more partitions than before"
+    assert after[0] - pools[0] < rounds, f"the root's own deposits grew from {pools[0]} to {after[0]} pages"
+
+
+@scenario(needs=("map_on_first_touch",), kernel_args=("page_owner=on",))
+def test_no_stack_through_the_driver_owns_more_and_more_pages(lab, child, device, evidence):
+    rounds = rounds_of(lab)
+    counts = churn(lab, child, device, rounds)
+    stacks = sorted({name for count in counts for name in count if name.startswith("pages of ")})
+    evidence.add(f"{len(stacks)} stacks of the driver own pages: {', '.join(stacks[:8])}")
+    grown = leaks.growing([{n: c.get(n, 0) for n in stacks} for c in counts], rounds)
+    assert not grown, grown[0]
+
+
+@scenario(needs=("map_on_first_touch",))
+def test_kmemleak_finds_nothing_of_the_driver(lab, child, device, evidence):
+    if leaks.kmemleak(lab.root) is None:
+        pytest.skip("this kernel has no kmemleak")
+    churn(lab, child, device, rounds_of(lab))
+    found = leaks.kmemleak(lab.root) or []
+    for line in found[:8]:
+        evidence.add(f"kmemleak: {line}")
+    assert not found, f"kmemleak: {found[0]}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab.model.ledger import LedgerRecord, LedgerSlice, RecordFlag, RecordKind
 
@@ -68,7 +68,8 @@ def _stride(record: LedgerRecord) -> int:
 class Call:
     """A map or unmap call, seen or expected; as an expectation None means "any".
 
-    ``gfn``, ``spa`` and ``pages`` in 4 KiB frames; ``spa`` is the first page of a map call.
+    ``gfn``, ``spa`` and ``pages`` in 4 KiB frames; ``spa`` is the first page of a map call. ``op``: ``map``
+    or ``unmap``, "" for either.
     """
 
     gfn: int
@@ -76,6 +77,7 @@ class Call:
     spa: int | None = None
     flags: int | None = None
     status: int | None = HV_STATUS_SUCCESS
+    op: str = field(default="", compare=False)
 
     def matches(self, seen: Call) -> bool:
         """Does ``seen`` meet this expectation?"""
@@ -85,6 +87,7 @@ class Call:
             and self.spa in (None, seen.spa)
             and self.flags in (None, seen.flags)
             and self.status in (None, seen.status)
+            and self.op in ("", seen.op)
         )
 
     def __str__(self) -> str:
@@ -103,7 +106,8 @@ def calls_seen(records: Iterable[LedgerRecord]) -> list[Call]:
             pages_of(record) if record.status == HV_STATUS_SUCCESS else record.rep_count - record.rep_start
         )
         spa = words[3] if record.code == HVCALL_MAP_GPA_PAGES else None
-        seen.append(Call(words[1], pages, spa, words[2], record.status))
+        op = "map" if record.code == HVCALL_MAP_GPA_PAGES else "unmap"
+        seen.append(Call(words[1], pages, spa, words[2], record.status, op))
     return seen
 
 
@@ -115,26 +119,73 @@ def coalesce(calls: Iterable[Call]) -> list[Call]:
         if (
             last is not None
             and last.status == call.status == HV_STATUS_SUCCESS
-            and last.flags == call.flags
+            and (last.flags, last.op) == (call.flags, call.op)
             and last.gfn + last.pages == call.gfn
             and (last.spa + last.pages if last.spa is not None else None) == call.spa
         ):
-            joined[-1] = Call(last.gfn, last.pages + call.pages, last.spa, last.flags, last.status)
+            joined[-1] = Call(last.gfn, last.pages + call.pages, last.spa, last.flags, last.status, last.op)
         else:
             joined.append(call)
     return joined
 
 
-def diff(expected: Sequence[Call], seen: Sequence[Call]) -> list[str]:
+def diff(expected: Sequence[Call], seen: Sequence[Call], show: Callable[[Call], str] = str) -> list[str]:
     """The difference as lines; empty when every expectation is met, in order, and nothing else was seen.
 
     ``-`` lines were expected and are missing, ``+`` lines were seen and not expected.
+    ``show`` words a call.
     """
-    lines = _align(expected, seen)
+    lines = _align(expected, seen, show)
     return lines if any(line[0] != " " for line in lines) else []
 
 
-def _align(expected: Sequence[Call], seen: Sequence[Call]) -> list[str]:
+_FLAG_NAMES = {
+    "map": (
+        (HV_MAP_GPA_READABLE, "READABLE"),
+        (HV_MAP_GPA_WRITABLE, "WRITABLE"),
+        (HV_MAP_GPA_EXECUTABLE, "EXECUTABLE"),
+        (HV_MAP_GPA_NO_ACCESS, "NO_ACCESS"),
+        (HV_MAP_GPA_NOT_CACHED, "NOT_CACHED"),
+        (HV_MAP_GPA_LARGE_PAGE, "LARGE_PAGE"),
+    ),
+    "unmap": ((HV_UNMAP_GPA_LARGE_PAGE, "LARGE_PAGE"),),
+}
+
+
+def flag_names(op: str, flags: int) -> str:
+    """Flags of a map or unmap call by name, ``READABLE|WRITABLE``; what has no name in hex."""
+    names = []
+    for bits, name in _FLAG_NAMES.get(op, ()):
+        if flags & bits == bits:
+            names.append(name)
+            flags &= ~bits
+    return "|".join([*names, *([f"{flags:#x}"] if flags else [])]) or "0"
+
+
+def readable(
+    call: Call,
+    region: tuple[int, int] | None = None,
+    bar: tuple[int, int] | None = None,
+    status: Callable[[int], str] = hex,
+) -> str:
+    """A call in names: frames by their page in ``region``, SPAs by their page in ``bar`` (each first
+    page number and length), flags and status by name."""
+    parts = [call.op or "call", _named("GFN", call.gfn, region, "region page"), f"{call.pages} page(s)"]
+    if call.spa is not None:
+        parts += ["->", _named("SPA", call.spa, bar, "BAR page")]
+    if call.flags is not None:
+        parts.append(flag_names(call.op, call.flags))
+    parts.append("any status" if call.status is None else status(call.status))
+    return " ".join(parts)
+
+
+def _named(kind: str, number: int, window: tuple[int, int] | None, name: str) -> str:
+    if window is not None and window[0] <= number < window[0] + window[1]:
+        return f"{name} {number - window[0]} ({kind} {number:#x})"
+    return f"{kind} {number:#x}"
+
+
+def _align(expected: Sequence[Call], seen: Sequence[Call], show: Callable[[Call], str]) -> list[str]:
     head = 0
     while head < min(len(expected), len(seen)) and expected[head].matches(seen[head]):
         head += 1
@@ -142,15 +193,15 @@ def _align(expected: Sequence[Call], seen: Sequence[Call]) -> list[str]:
     while tail < min(len(expected), len(seen)) - head and expected[-1 - tail].matches(seen[-1 - tail]):
         tail += 1
     want, have = expected[head : len(expected) - tail], seen[head : len(seen) - tail]
-    lines = [f"  {call}" for call in seen[:head]]
+    lines = [f"  {show(call)}" for call in seen[:head]]
     if max(len(want), len(have)) > ALIGN_LIMIT:
-        lines += [f"- {call}" for call in want] + [f"+ {call}" for call in have]
+        lines += [f"- {show(call)}" for call in want] + [f"+ {show(call)}" for call in have]
     else:
-        lines += _longest_match(want, have)
-    return lines + [f"  {call}" for call in seen[len(seen) - tail :]]
+        lines += _longest_match(want, have, show)
+    return lines + [f"  {show(call)}" for call in seen[len(seen) - tail :]]
 
 
-def _longest_match(want: Sequence[Call], have: Sequence[Call]) -> list[str]:
+def _longest_match(want: Sequence[Call], have: Sequence[Call], show: Callable[[Call], str]) -> list[str]:
     """Longest common subsequence under ``matches``."""
     best = [[0] * (len(have) + 1) for _ in range(len(want) + 1)]
     for i in range(len(want) - 1, -1, -1):
@@ -162,13 +213,13 @@ def _longest_match(want: Sequence[Call], have: Sequence[Call]) -> list[str]:
     lines, i, j = [], 0, 0
     while i < len(want) or j < len(have):
         if i < len(want) and j < len(have) and want[i].matches(have[j]):
-            lines.append(f"  {have[j]}")
+            lines.append(f"  {show(have[j])}")
             i, j = i + 1, j + 1
         elif j == len(have) or (i < len(want) and best[i + 1][j] >= best[i][j + 1]):
-            lines.append(f"- {want[i]}")
+            lines.append(f"- {show(want[i])}")
             i += 1
         else:
-            lines.append(f"+ {have[j]}")
+            lines.append(f"+ {show(have[j])}")
             j += 1
     return lines
 

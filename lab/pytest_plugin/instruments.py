@@ -9,8 +9,10 @@ from typing import Any
 
 from lab.hypervisor import FaultHandle
 from lab.hypervisor.names import HYPERCALLS
+from lab.hypervisor.names import status as status_name
 from lab.judge import ledger as judge_ledger
 from lab.judge import slat as judge_slat
+from lab.judge.ledger import Call
 from lab.model.errors import GuestDied, NotObservable
 from lab.model.ledger import LedgerRecord, LedgerSlice, RecordKind, SlatRun
 from lab.pytest_plugin.recording import Recording
@@ -109,6 +111,43 @@ class LedgerProbe:
         """UNMAP_GPA_PAGES calls for one partition after a position."""
         self._need("UNMAP_GPA_PAGES")
         return tuple(judge_ledger.unmaps_of(self.since(position), partition))
+
+    def calls(self, partition: int, position: int | None = None, gfns: range | None = None) -> list[Call]:
+        """Map and unmap calls for one partition in order, batches of one request joined; with ``gfns``
+        those that begin there."""
+        self._need("MAP_GPA_PAGES")
+        records = [
+            record
+            for record in self.since(position).records
+            if record.kind is RecordKind.HYPERCALL
+            and record.code in (_CODE["MAP_GPA_PAGES"], _CODE["UNMAP_GPA_PAGES"])
+            and record.words[0] == partition
+            and (gfns is None or record.words[1] in gfns)
+        ]
+        return judge_ledger.coalesce(judge_ledger.calls_seen(records))
+
+    def expect(
+        self,
+        expected: Sequence[Call],
+        partition: int,
+        region: tuple[int, int],
+        position: int | None = None,
+        *,
+        bar: tuple[int, int] | None = None,
+    ) -> None:
+        """Exactly these map and unmap calls for a region (first GFN, pages), in this order, and no other.
+
+        AssertionError with the difference, in names (``bar``: its first SPA page and pages).
+        """
+        seen = self.calls(partition, position, range(region[0], region[0] + region[1]))
+        lines = judge_ledger.diff(
+            expected, seen, lambda call: judge_ledger.readable(call, region, bar, status_name)
+        )
+        if lines:
+            raise AssertionError(
+                f"the ledger is not as expected for partition {partition} (- expected, + seen):\n"
+                + "\n".join(lines)
+            )
 
     def inject(
         self,

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from lab.judge.ledger import (
     HV_MAP_GPA_LARGE_PAGE,
     HV_MAP_GPA_NO_ACCESS,
+    HV_MAP_GPA_NOT_CACHED,
+    HV_MAP_GPA_READABLE,
+    HV_MAP_GPA_WRITABLE,
     HV_UNMAP_GPA_LARGE_PAGE,
     HVCALL_DELETE_PARTITION,
     HVCALL_MAP_GPA_PAGES,
@@ -21,8 +24,10 @@ from lab.judge.ledger import (
     coalesce,
     diff,
     doubts,
+    flag_names,
     leaked_maps,
     maps_of,
+    readable,
     unmaps_of,
     unmodelled,
 )
@@ -193,3 +198,29 @@ def test_a_slice_with_lost_records_is_doubtful() -> None:
     assert doubts(ledger(), name, symbolise) == []
     assert doubts(ledger(lost=3), name, symbolise) == ["the ledger lost 3 records of this scenario"]
     assert "does not model" in doubts(ledger(record(0x76, (), flags=RecordFlag.IGNORED)), name, symbolise)[0]
+
+
+def test_a_difference_is_told_in_names() -> None:
+    region, bar = (0x100000, 16), (0xFEB00, 16)
+    flags = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_NOT_CACHED
+
+    def show(call: Call) -> str:
+        return readable(call, region, bar, lambda code: "SUCCESS" if not code else "DENIED")
+
+    want = [Call(0x100002, 1, 0xFEB02, flags, op="map"), Call(0x100002, 1, flags=0, op="unmap")]
+    have = [Call(0x100002, 1, 0xFEB03, flags, op="map"), Call(0x200000, 1, flags=0, status=6, op="unmap")]
+    assert diff(want, want, show) == []
+    assert diff(want, have, show) == [
+        "- map region page 2 (GFN 0x100002) 1 page(s) -> BAR page 2 (SPA 0xfeb02)"
+        " READABLE|WRITABLE|NOT_CACHED SUCCESS",
+        "- unmap region page 2 (GFN 0x100002) 1 page(s) 0 SUCCESS",
+        "+ map region page 2 (GFN 0x100002) 1 page(s) -> BAR page 3 (SPA 0xfeb03)"
+        " READABLE|WRITABLE|NOT_CACHED SUCCESS",
+        "+ unmap GFN 0x200000 1 page(s) 0 DENIED",
+    ]
+
+
+def test_a_map_does_not_meet_the_expectation_of_an_unmap() -> None:
+    assert diff([Call(1, 1, op="unmap")], [Call(1, 1, flags=0, op="map")]) != []
+    assert diff([Call(1, 1)], [Call(1, 1, flags=0, op="map")]) == []
+    assert flag_names("map", 0x10001 | 1 << 20) == "READABLE|NO_ACCESS|0x100000"

@@ -35,13 +35,27 @@ class SplatClass(StrEnum):
     HYPERVISOR = "hypervisor"
 
 
+class Damage(StrEnum):
+    """What may be wrong with a report as the log shows it."""
+
+    CUT_SHORT = "cut short"
+    """Its end is not in the log: the machine or the log ended, or its caller fell silent."""
+    TORN = "torn by another report"
+    """Another report began in the same stream before it had ended."""
+    NOISE = "serial noise"
+    """Bytes inside the report are no text; frames may be missing."""
+    LINES_LOST = "lines lost"
+    """The kernel says that it dropped messages meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Splat:
     """A complaint. ``line`` is its 0-based first line in the log, ``frames`` functions, innermost first.
 
     ``id`` is stable over boots (class, title without numbers, frames) and serves to dedupe.
-    ``corrupted`` says that the report is cut short or mixed with another. ``after`` is the id of the
-    first splat of the same log, empty for that one itself: what comes later may be its consequence.
+    ``also`` are titles by which other tools know the same report. ``damage`` says what is wrong with the
+    report itself, None for a whole one. ``after`` is the id of the first splat of the same log, empty for
+    that one itself: what comes later may be its consequence.
     """
 
     cls: SplatClass
@@ -52,5 +66,11 @@ class Splat:
     id: str
     task: str = ""
     cpu: int | None = None
-    corrupted: bool = False
     after: str = ""
+    also: tuple[str, ...] = ()
+    damage: Damage | None = None
+
+    @property
+    def corrupted(self) -> bool:
+        """True for a report that is cut short, torn by another one, or has lost lines."""
+        return self.damage is not None

@@ -31,6 +31,10 @@ _REPORTER = re.compile(
     r"|debug_smp_processor_id|watchdog_\w+|rcu_sched_clock_irq|native_\w*halt|memcpy|memset|memmove"
     r"|__?kmalloc\w*|_?_?kmem_cache_alloc\w*|__kvmalloc\w*|kmemdup\w*)"
 )
+_LOCKING = re.compile(
+    r"(?:_raw_(?:spin|read|write)_\w+|(?:spin|read|write)_\w*lock\w*|(?:__|ww_)?mutex_\w+|down_\w+|up_\w+"
+    r"|rwsem_\w+|rt_(?:spin|mutex)_\w+|__?wake_up\w*|swake_up\w*|complete\w*|__?might_\w+)"
+)
 _ENTRY = re.compile(
     r"(?:do_syscall_64|entry_\w+|asm_\w+|ret_from_fork\w*|kthread|secondary_startup\w*|common_startup\w*"
     r"|x64_sys_call|cpu_startup_entry|start_secondary|start_kernel|x86_64_start\w*)"
@@ -67,6 +71,11 @@ def without_reporter(names: Sequence[str]) -> tuple[str, ...]:
         if not _REPORTER.fullmatch(name):
             return tuple(names[i:])
     return ()
+
+
+def behind_locks(names: Sequence[str]) -> str:
+    """The innermost function that is no lock function itself: who took the lock. Empty if none."""
+    return next((name for name in names if not _LOCKING.fullmatch(name)), "")
 
 
 def innermost(names: Sequence[str], count: int) -> tuple[str, ...]:

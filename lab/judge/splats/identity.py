@@ -34,9 +34,14 @@ _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,}\b|\d+")
 _NOT_SLUG = re.compile(r"[^A-Za-z0-9_.]+")
 
 
+def without_numbers(text: str) -> str:
+    """``text`` with ``#`` for every number and address: what is left is the same on every boot."""
+    return _NUMBER.sub("#", text)
+
+
 def splat_id(cls: SplatClass, title: str, names: Sequence[str], identity: Identity) -> str:
     """The id of a splat of ``cls`` with ``title`` and frames ``names`` (innermost first)."""
-    plain = _NUMBER.sub("#", title)
+    plain = without_numbers(title)
     frames: tuple[str, ...] = ()
     if identity is Identity.INNER:
         frames = innermost(names, FRAMES)

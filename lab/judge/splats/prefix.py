@@ -15,12 +15,10 @@ Forms (kernel/printk/printk.c, util-linux dmesg, journald)::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LINE_LIMIT = 1024
-"""Characters of a line that are looked at: printk's own limit is 1024 (PRINTKRB_RECORD_MAX)."""
-PIECES_LIMIT = 16
-"""Messages looked for on one line; more than that on a line is noise."""
+"""Characters of a message that are looked at: printk's own limit is 1024 (PRINTKRB_RECORD_MAX)."""
 
 _BRACKETS = re.compile(
     r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,64} kernel: )?"
@@ -35,8 +33,7 @@ _INNER = re.compile(r"\[ {0,8}\d{1,7}\.\d{6}\](?=[ \[])")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[A-Za-z]|[A-Za-z])")
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """One kernel message line.
 
     ``number`` is the 0-based input line, ``raw`` what stood there, ``text`` the message without its
@@ -53,23 +50,26 @@ class LogLine:
 def split(number: int, raw: str) -> list[LogLine]:
     """The messages on input line ``number``; most lines hold one.
 
-    Two writers of one serial line run into each other; a time stamp in the middle starts a message.
+    Two writers of one serial line run into each other; a time stamp in the middle starts a message, however
+    much stands before it.
     """
-    raw = raw[:LINE_LIMIT].rstrip("\r\n\x00 \t")
+    raw = raw.rstrip("\r\n\x00 \t").lstrip("\r\x00")
     if "\x1b" in raw:
         raw = _ESCAPES.sub("", raw)
     kmsg = _KMSG.match(raw)
     if kmsg:
-        return _kmsg(number, raw, kmsg)
+        return _kmsg(number, raw[:LINE_LIMIT], kmsg)
     cuts = [0]
     for inner in _INNER.finditer(raw, 1):
+        before = raw[cuts[-1] : inner.start()]
         # "<4>[    1.0] text": the bracket belongs to the level before it.
-        if not raw[cuts[-1] : inner.start()].strip() or _is_lead(raw[cuts[-1] : inner.start()]):
+        if len(before) < LINE_LIMIT and (not before.strip() or _is_lead(before)):
             continue
         cuts.append(inner.start())
-        if len(cuts) == PIECES_LIMIT:
-            break
-    return [_bracketed(number, raw[a:b]) for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
+    return [
+        _bracketed(number, raw[a : min(b, a + LINE_LIMIT)])
+        for a, b in zip(cuts, [*cuts[1:], len(raw)], strict=True)
+    ]
 
 
 def _is_lead(text: str) -> bool:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from lab.judge.splats.frames import frame, instruction_pointer, is_frame, without_reporter
+from lab.judge.splats.frames import behind_locks, frame, instruction_pointer, is_frame, without_reporter
 from lab.judge.splats.identity import splat_id
 from lab.judge.splats.prefix import LogLine
-from lab.judge.splats.rules import End, Role, Rule, title_of
-from lab.model.splat import Splat
+from lab.judge.splats.rule import End, Facts, Role, Rule, also_titles, title_of
+from lab.model.splat import Damage, Splat
 
 TEXT_LIMIT = 400
 """Lines of a report that are kept; a circular lock report with long chains has about 200."""
@@ -34,6 +34,7 @@ _ATOMIC = re.compile(r"in_atomic\(\): .{0,80}pid: (?P<pid>\d{1,9}), name: (?P<ta
 _LOCK = re.compile(r"(?: {0,4}#\d{1,4}: )?[0-9a-f]{0,16} ?\((?P<name>.{1,120}?)\)\{[^}]{1,16}\}")
 _RELEASED = re.compile(r".{1,60} is trying to (?:release|contend) lock \((?P<name>.{1,120})\) at:")
 _PLACE = re.compile(r"(?P<file>[\w./-]{1,200}\.[ch]):\d{1,6} (?P<what>.{1,100}?)!?$")
+_ACCESS = re.compile(r"(?P<access>Read|Write) (?:of size \d|at 0x)")
 _VERSION = re.compile(r"(?:#\d+)?(?:/\d+)?$")
 _OTHER_STACK = re.compile(
     r"(?:Allocated|Freed|Last potentially|Second to last|The buggy|Showing all locks|Uninit was"
@@ -41,7 +42,7 @@ _OTHER_STACK = re.compile(
 )
 _HEADING = re.compile(r"(?:Call [Tt]race:|  backtrace\b)")
 _HELD = re.compile(r" {0,4}#\d{1,4}: ")
-_ENCLOSURE = re.compile(r" ?</?[A-Z]{2,12}>$")
+_ENCLOSURE = re.compile(r" ?<(?P<end>/?)(?P<name>[A-Z]{2,12})>$")
 _OOPS_TAIL = re.compile(r"(?:Rebooting in \d|reboot: )")
 
 
@@ -52,21 +53,28 @@ class Report:
     rule: Rule
     groups: dict[str, str]
     start: int
+    banner: str = ""
+    drops: int = 0
+    """Messages that the kernel said it had dropped before this report, as the parser counts them."""
     text: list[str] = field(default_factory=list)
     frames: list[str] = field(default_factory=list)
     locks: list[str] = field(default_factory=list)
     task: str = ""
     cpu: int | None = None
     place: str = ""
+    access: str = ""
+    second_banner: str = ""
     count: int = 0
     last: int = 0
     stack_closed: bool = False
     stack_done_at: int = 0
     in_trace: bool = False
     enclosed: bool = False
+    inside: set[str] = field(default_factory=set)
+    """Enclosures of the stack (TASK, IRQ, NMI) that are open."""
     complete: bool = False
     done: bool = False
-    torn: bool = False
+    damage: Damage | None = None
 
     def __post_init__(self) -> None:
         self._take_groups(self.groups)
@@ -92,6 +100,8 @@ class Report:
         self.last = line.number
         if len(self.text) < TEXT_LIMIT:
             self.text.append(line.raw)
+        if "\ufffd" in line.raw:
+            self.damage = self.damage or Damage.NOISE
 
     def absorb(self, rule: Rule, groups: dict[str, str], line: LogLine) -> bool:
         """Take a banner that belongs to this report; False if it begins another one."""
@@ -100,9 +110,11 @@ class Report:
             return False
         if mine is Role.CAUSE and rule.role in (Role.CARRIER, Role.OOPS):
             self._take_groups(groups)
+            self.second_banner = self.second_banner or line.text
         elif mine is Role.CARRIER and rule.role is Role.CAUSE:
             self._take_groups(groups)
             self.rule, self.groups = rule, groups
+            self.banner, self.second_banner = line.text, self.banner
         elif not (rule.role is Role.OOPS and mine in (Role.FAULT, Role.CARRIER, Role.OOPS)):
             return False
         self.feed(line)
@@ -113,17 +125,22 @@ class Report:
         return self.rule.role is Role.CAUSE and not self.frames
 
     def interrupt(self) -> None:
-        """Another report begins in the same stream before this one has ended."""
+        """Another report begins in the same stream; this one is torn unless it has ended."""
+        if self.done:
+            return
         if self.rule.end is End.STACK and self.in_trace and self.frames and not self.enclosed:
             self.stack_closed = True
         self.done = True
-        self.torn = self.torn or not self._whole()
+        if not self._whole():
+            self.damage = self.damage or Damage.TORN
 
     def splat(self, after: str) -> Splat:
         """The finished splat; ``after`` is the id of the first one of the log."""
         frames = without_reporter(self.frames)
         where = frames[0] if frames else ""
-        title = title_of(self.rule, self.groups, where, self._lock_names(), self.place)
+        facts = Facts(self.groups, where, behind_locks(frames), self._lock_names(), self.place, self.access)
+        title = title_of(self.rule, facts)
+        banners = tuple(filter(None, (self.banner, self.second_banner)))
         return Splat(
             cls=self.rule.cls,
             title=title,
@@ -133,8 +150,9 @@ class Report:
             id=splat_id(self.rule.cls, title, self.frames, self.rule.identity),
             task=self.task,
             cpu=self.cpu,
-            corrupted=self.torn or not self._whole(),
             after=after,
+            also=also_titles(self.rule, facts, banners),
+            damage=self.damage or (None if self._whole() else Damage.CUT_SHORT),
         )
 
     def _whole(self) -> bool:
@@ -181,6 +199,9 @@ class Report:
             m = _LOCK.match(text) or _RELEASED.match(text)
             if m:
                 self.locks.append(_VERSION.sub("", m["name"]))
+        if not self.access and text.startswith(("Read ", "Write ")):
+            m = _ACCESS.match(text)
+            self.access = m["access"] if m else ""
         if not self.place and "{place}" in self.rule.title:
             m = _PLACE.match(text)
             if m:
@@ -194,13 +215,22 @@ class Report:
         elif _HEADING.match(text) and not self.stack_closed:
             self.in_trace = True
         elif text.endswith(">") and _ENCLOSURE.match(text):
-            self.enclosed = True
-            if text.strip() == "</TASK>":
-                self._close_stack()
+            self._enclosure(text)
         elif _OTHER_STACK.match(text) and self.frames:
             self._close_stack()
         elif not self.stack_closed:
             self._frame(text)
+
+    def _enclosure(self, text: str) -> None:
+        m = _ENCLOSURE.match(text)
+        assert m is not None
+        if not m["end"] and m["name"] in self.inside and not self.stack_closed:
+            # Two stacks run into each other: the frames are those of two tasks.
+            self.damage = Damage.TORN
+        self.enclosed = True
+        (self.inside.discard if m["end"] else self.inside.add)(m["name"])
+        if text.strip() == "</TASK>":
+            self._close_stack()
 
     def _frame(self, text: str) -> None:
         name = frame(text) or instruction_pointer(text)

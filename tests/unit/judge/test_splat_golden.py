@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The golden logs of the splat parser: every file says what must be found in the log below its header.
 
-A file begins with notes (``#``), then one block per splat (``class``, ``title``, ``frames``, ``task``,
-``cpu``, ``line``, ``corrupted``, ``id``; none where the log is harmless), then a line ``--- log ---`` and
-the raw log. After a change that is right, rewrite the headers and read the diff::
+A file begins with notes (``#``), then one block per splat (``class``, ``title``, ``also`` for each title of
+other tools, ``frames``, ``task``, ``cpu``, ``line``, ``corrupted``, ``id``, and ``after`` of all but the
+first; none where the log is harmless), then a line ``--- log ---`` and the raw log. After a change that is
+right, rewrite the headers and read the diff::
 
     python tests/unit/judge/test_splat_golden.py --update
 """
@@ -38,12 +39,14 @@ def header(splats: list[Splat]) -> list[str]:
         lines += [
             f"class: {s.cls.value}",
             f"title: {s.title}",
+            *(f"also: {title}" for title in s.also),
             f"frames: {' '.join(s.frames)}".rstrip(),
             f"task: {s.task}".rstrip(),
             f"cpu: {'' if s.cpu is None else s.cpu}".rstrip(),
             f"line: {s.line}",
-            f"corrupted: {'yes' if s.corrupted else 'no'}",
+            f"corrupted: {s.damage or 'no'}",
             f"id: {s.id}",
+            *([f"after: {s.after}"] if s.after else []),
         ]
     return lines
 
@@ -59,7 +62,7 @@ def update() -> None:
 
 
 def test_the_corpus_is_there() -> None:
-    assert len(FILES) >= 30
+    assert len(FILES) >= 100
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

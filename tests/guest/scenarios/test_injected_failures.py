@@ -11,6 +11,7 @@ scenario = pytest.mark.scenario
 INVALID_PARAMETER = 0x0005
 INSUFFICIENT_MEMORY = 0x000B
 GFNS = (0x100000, 0x110000)
+GFN = GFNS[0]
 
 
 @scenario(claims=("C16",))
@@ -101,3 +102,44 @@ def test_deposit_refused_gives_an_error_and_leaks_nothing(mapped, device, ledger
     left = slat.runs(lab.child_partition(), range(*GFNS))
     evidence.observe("pages left", sum(r.pages for r in left))
     assert not left, "pages of the region are still mapped"
+
+
+@scenario(claims=("C17",), needs=("map_on_first_touch",))
+def test_unmap_refused_for_good_is_told_and_ends_with_the_partition(
+    mapped, device, child, ledger, lab, kernel_log, evidence
+):
+    m = mapped(device)
+    m.touch(0)
+    position = kernel_log.mark()
+    fault = ledger.inject("UNMAP_GPA_PAGES", status=INVALID_PARAMETER, count=1_000_000, gfns=GFNS)
+    m.child.unmap(m.region)
+    assert fault.hits, "the failure was never reached"
+    told = [line for line in kernel_log.since(position) if "unmap" in line.lower()]
+    fault.clear()
+    m.child.destroy()
+    lab.wait_gone(m.partition)
+    evidence.observe("told in the kernel log", bool(told))
+    assert told, (
+        "the hypervisor keeps device pages of a region that is gone, and the kernel log has no word of it"
+    )
+    assert not m.owners(), "a partition that is gone still maps the BAR"
+
+
+@scenario(needs=("map_on_first_touch",))
+def test_map_refused_in_the_second_run_takes_the_first_back(mapped, device, ledger, slat, evidence):
+    m = mapped(device)
+    half = m.pages // 2
+    # Pages that may be written and pages that may not are never one call.
+    m.child.protect(m.region, half, m.pages - half, "ro")
+    fault = ledger.inject(
+        "MAP_GPA_PAGES", status=INVALID_PARAMETER, count=1_000_000, gfns=(GFN + half, GFNS[1])
+    )
+    (result,) = m.child.access([m.access(0)])
+    assert fault.hits, "the failure was never reached"
+    evidence.observe("result", "message" if result.message else "value")
+    if result.message is not None:
+        left = slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
+        assert not left, "the VMM gets the access, and the child keeps a half mapped region"
+    fault.clear()
+    assert m.read(0) == m.expected(0), "the region does not recover after the failure"
+    assert m.read(half) == m.expected(half), "the second half does not recover after the failure"

@@ -218,9 +218,9 @@ def read_symbols(path: Path) -> dict[str, int]:
     return {row[1]: int(row[0], 16) for row in rows if len(row) >= 4}
 
 
-def keep_module_kit(obj: Path, kit: Path) -> None:
+def keep_module_kit(obj: Path, kit: Path, symbols: str = _SYMBOLS) -> None:
     """Of an object tree, link what building one module takes: all but objects of other folders, and
-    a modpost that knows what the kernel exports."""
+    a modpost that knows what the kernel exports (the file ``symbols`` of the tree)."""
     for base, dirs, files in os.walk(obj):
         rel = Path(base).relative_to(obj)
         whole = any(rel.is_relative_to(k) for k in _KEPT_WHOLE)
@@ -237,7 +237,7 @@ def keep_module_kit(obj: Path, kit: Path) -> None:
             else:
                 os.link(path, kit / rel / name)
         shutil.copystat(base, kit / rel)
-    rows = (obj / _SYMBOLS).read_text().splitlines(keepends=True)
+    rows = (obj / symbols).read_text().splitlines(keepends=True)
     (kit / _EXPORTED).write_text("".join(r for r in rows if r.split("\t")[2:3] == ["vmlinux"]))
     (kit / _MODPOST).write_text(_MODPOST_SCRIPT)
     (kit / _MODPOST).chmod(0o755)

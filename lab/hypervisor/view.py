@@ -145,6 +145,16 @@ class HypervisorView:
         self._memory.set_u32(self._block + BLOCK["control.ledger_on"], int(on))
         self._memory.set_u32(self._block + BLOCK["control.dispatch_on"], int(on and dispatches))
 
+    def overrun_ledger(self) -> None:
+        """Let the ring run on by more records than it holds: whatever is in it now is lost to readers.
+
+        Only for guests that are thrown away: it proves that a loss is told.
+        """
+        self._require_ready()
+        capacity = self._u32("ledger.capacity")
+        # The low word: a guest that is thrown away makes no 2^32 calls before.
+        self._memory.set_u32(self._block + BLOCK["ledger.head"], self.position() + capacity + 1)
+
     # ---- partitions and their memory ----
     def partitions(self) -> list[PartitionInfo]:
         """All partitions, the root (id 1) first."""

@@ -71,6 +71,8 @@ class KernelImage:
     modules: tuple[Path, ...] = ()
     fixes: tuple[str, ...] = ()
     unfixed: KernelImage | None = None
+    arming: Path | None = None
+    """The lab's module that trips detectors, built for this kernel; None where nothing was built."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,12 +119,13 @@ def _kernels(request: CompareRequest, progress: Progress) -> tuple[str, str, dic
     with progress.phase("build", "base"):
         base = builder.base(source)
     if series is None:
-        return "", str(source.version), {"base": base}
+        return "", str(source.version), {"base": builder.armed(base, base, source)}
     with progress.phase("apply"):
         applied = kernels.apply(source, series, cache, progress)
     with progress.phase("build", "patched"):
         both = builder.as_module(base, source, applied) or (base, builder.patched(base, source, applied))
-    return series.name, str(source.version), {"base": both[0], "patched": both[1]}
+    base, patched = (builder.armed(k, both[0], source) for k in both)
+    return series.name, str(source.version), {"base": base, "patched": patched}
 
 
 def _booted(

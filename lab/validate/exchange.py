@@ -19,7 +19,7 @@ from lab.model.kernel import KernelImage
 from lab.model.result import DetectorProof, KernelRun, ScenarioOutcome
 from lab.model.verdict import Verdict
 
-_PATHS = ("bzimage", "vmlinux", "system_map", "config", "build_dir")
+_PATHS = ("bzimage", "vmlinux", "system_map", "config", "build_dir", "arming")
 
 
 def image_to_json(image: KernelImage) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def image_from_json(values: dict[str, Any]) -> KernelImage:
     """Inverse of :func:`image_to_json`."""
     known = dict(values)
     for name in _PATHS:
-        known[name] = Path(known[name]) if known[name] else None
+        known[name] = Path(known[name]) if known.get(name) else None
     known["modules"] = tuple(Path(m) for m in known["modules"])
     known["fixes"] = tuple(known.get("fixes", ()))
     known["unfixed"] = image_from_json(known["unfixed"]) if known.get("unfixed") else None

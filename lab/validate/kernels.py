@@ -7,15 +7,17 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import paths
 from lab.build import kernel as kernel_build
+from lab.build.arming import build_arming
 from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only
 from lab.build.sandbox import Sandbox, require
 from lab.cache import Cache
 from lab.hashing import digest
+from lab.judge.armed import needs_module
 from lab.model.errors import BadInput, KernelBuildFailed, LabUnavailable
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.series import Series
@@ -156,6 +158,23 @@ class Builder:
             return build_module(base, source, applied, *common)
         except NotAsModule as e:
             raise KernelBuildFailed(f"the module with counters cannot be used: {e}") from e
+
+    def armed(self, image: KernelImage, objects: KernelImage, source: KernelSource) -> KernelImage:
+        """``image`` with the module that trips its detectors, built on ``objects`` (itself or its base).
+
+        As it is where its flavour has no detector that takes the module, or the module does not build:
+        then those detectors stay untripped, which makes every pass inconclusive and says why.
+        """
+        if not needs_module(image.flavour) or objects.build_dir is None:
+            return image
+        try:
+            module = build_arming(
+                objects, source, self.cache, self.sandbox, self.progress, self.selectors.make_jobs
+            )
+        except (KernelBuildFailed, NotAsModule) as e:
+            self.progress.note(f"no module to trip detectors with: {str(e).splitlines()[0]}")
+            return image
+        return replace(image, arming=module)
 
 
 def prepare(selectors: Selectors, progress: Progress, cache: Cache | None = None) -> KernelImage:

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import paths
+from lab.build.flavours import flavour
 from lab.build.rootfs import build_initramfs
 from lab.build.standin import StandIn, build_standin
 from lab.build.vmm import build_vmm
 from lab.cache import Cache
-from lab.hashing import digest, tree_digest
+from lab.hashing import digest, file_sha256, tree_digest
 from lab.judge.verdict import kernel_verdict, settle
 from lab.machine import spawn
 from lab.model.kernel import KernelImage
@@ -35,7 +36,9 @@ from lab.validate.exchange import Report, image_to_json, read_report, run_from_j
 from lab.validate.workers import end
 
 ARM_BUDGET = 180.0
-"""Seconds for a whole arming process; its own waits are far shorter."""
+"""Seconds for a whole arming process, times the flavour's factor; its own waits are far shorter."""
+_ARMING_CODE = ("child", "hypervisor", "judge", "machine", "model", "root", "validate")
+"""Packages whose code boots, trips and reads; the others say what is built, and how it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,9 @@ class Runner:
         self._stop = threading.Event()
         self._standin: StandIn | None = None
         self._initramfs: Path | None = None
+        self._arming_lock = threading.Lock()
+        self._arming_locks: dict[str, threading.Lock] = {}
+        self._armed: dict[str, tuple[DetectorProof, ...]] = {}
 
     def stop(self) -> None:
         """End everything that runs; runs under way return soon, as cut short."""
@@ -183,12 +189,49 @@ class Runner:
             splats=splats,
         )
 
+    def _arming_key(self, kernel: KernelImage) -> str:
+        """What decides whether a detector fires: the core kernel, and the code that trips and reads.
+
+        The driver's module is not part of it, so base and a patched kernel that differ in nothing else
+        share their proofs. All kernel detectors live in the core kernel. How mshv_root.ko is
+        instrumented for them comes from configuration and Makefile, and a series that touches a Makefile
+        is never built as the module alone (lab.build.modscope). What a scenario asks is no part either.
+        """
+        if self._standin is None or self._initramfs is None:
+            self.images()
+        assert self._standin is not None and self._initramfs is not None
+        root = paths.repo_root()
+        return digest(
+            file_sha256(kernel.bzimage),
+            kernel.flavour,
+            file_sha256(kernel.arming) if kernel.arming else "",
+            self._standin.key,
+            str(self._initramfs.parent.name),
+            *(tree_digest(root / "lab" / part) for part in _ARMING_CODE),
+            tree_digest(root / "templates" / "machines"),
+            self._machine,
+            "\0".join(self._params),
+            self._qemu or "",
+        )
+
     def proofs(self, kernel: KernelImage, side: str, out: Path) -> tuple[DetectorProof, ...]:
-        """Detector proofs of this image, from the cache or from a throw-away boot."""
-        key = digest(kernel.key, self.lab_key())
+        """Detector proofs of this image, from the cache or from throw-away boots.
+
+        Kernels that share their proofs are armed once, even when nothing came of it.
+        """
+        key = self._arming_key(kernel)
+        with self._arming_lock:
+            lock = self._arming_locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._armed:
+                self._armed[key] = self._arm(key, kernel, side, out)
+            return self._armed[key]
+
+    def _arm(self, key: str, kernel: KernelImage, side: str, out: Path) -> tuple[DetectorProof, ...]:
         if (entry := self._cache.get("armed", key)) is not None:
             return tuple(DetectorProof(**p) for p in json.loads((entry / "proofs.json").read_text()))
         started = time.monotonic()
+        budget = ARM_BUDGET * flavour(kernel.flavour).time_factor
         out.mkdir(parents=True, exist_ok=True)
         kernel_file, report_file = out / "kernel.json", out / "report.jsonl"
         kernel_file.write_text(json.dumps(image_to_json(kernel), indent=1) + "\n")
@@ -199,8 +242,8 @@ class Runner:
         process = spawn.start(argv, log=out / "arm.log", die_with_me=True)
         try:
             while process.poll() is None and not self._stop.is_set():
-                if time.monotonic() - started > ARM_BUDGET:
-                    self._progress.note(f"arming the {side} kernel's detectors took over {ARM_BUDGET:.0f} s")
+                if time.monotonic() - started > budget:
+                    self._progress.note(f"arming the {side} kernel's detectors took over {budget:.0f} s")
                     break
                 time.sleep(0.05)
         finally:

@@ -156,12 +156,13 @@ def _build(builder: Builder, source: KernelSource, applied: AppliedSeries, flavo
             both = builder.as_module(base, source, applied)
             if both is not None:
                 phase.note = "the module alone"
-                return _Sides(flavour, *both)
+                # Out of one core kernel: what is built for it goes into both.
+                return _Sides(flavour, *(builder.armed(k, both[0], source) for k in both))
             patched = builder.patched(base, source, applied)
     except KernelBuildFailed as e:
         patched = _failed("patched", base.release, flavour, "build", e)
         return _Sides(flavour, _not_run(base, "there is no patched kernel to compare with"), patched)
-    return _Sides(flavour, base, patched)
+    return _Sides(flavour, *(builder.armed(k, base, source) for k in (base, patched)))
 
 
 def _not_run(kernel: KernelImage, why: str) -> KernelRun:

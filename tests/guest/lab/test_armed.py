@@ -12,7 +12,7 @@ SERIES = paths.tests_dir() / "series" / "mmio-on-demand"
 ONE = "map_refused_at_region_set_or_touch_leaks_nothing"
 MUTE = "kernel_args=sysctl.kernel.hung_task_warnings=0"
 """A real way to lose a detector: khungtaskd runs and finds the task, but may not say so."""
-DETECTORS = {"warn", "panic", "hung-task", "ledger-leak", "slat-leak"}
+DETECTORS = {"warn", "panic", "hung-task", "ledger-leak", "slat-leak", "ledger-overflow"}
 
 
 def test_every_detector_fires_on_a_sound_kernel(validate: Callable[..., Any]) -> None:

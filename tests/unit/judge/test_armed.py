@@ -3,21 +3,42 @@
 
 from __future__ import annotations
 
-from lab.judge.armed import DETECTORS, lacking, required, unarmed
+from lab.judge.armed import BY_NAME, PROVOKED, by_module, lacking, needs_module, required, unarmed
 from lab.model.result import DetectorProof
-from lab.model.splat import SplatClass
+from lab.model.splat import Splat, SplatClass
+
+COMMON = {"warn", "panic", "hung-task", "ledger-leak", "slat-leak", "ledger-overflow"}
 
 
-def test_plain_requires_the_detectors_of_every_flavour() -> None:
-    assert required("plain") == ("warn", "panic", "hung-task", "ledger-leak", "slat-leak")
+def test_every_flavour_requires_the_common_detectors_and_plain_no_other() -> None:
+    assert set(required("plain")) == COMMON
+    assert not needs_module("plain")
+    for flavour in ("debug", "lockdep", "kasan", "ubsan", "kcsan"):
+        assert set(required(flavour)) >= COMMON
 
 
-def test_kernel_log_detectors_say_which_splat_proves_them() -> None:
-    assert {d.name: d.splat for d in DETECTORS if d.splat} == {
-        "warn": SplatClass.WARNING,
-        "panic": SplatClass.PANIC,
-        "hung-task": SplatClass.HUNG_TASK,
-    }
+def test_the_debug_flavour_requires_what_its_fragments_require() -> None:
+    parts = {name for flavour in ("lockdep", "kasan", "ubsan") for name in required(flavour)}
+    assert set(required("debug")) == parts
+    assert {"atomic-sleep", "list", "irq-state", "kasan", "ubsan-bounds", "ubsan-shift"} <= parts
+    assert needs_module("debug")
+
+
+def test_a_report_counts_only_for_the_trip_that_it_names() -> None:
+    def splat(title: str, *frames: str) -> Splat:
+        return Splat(SplatClass.KASAN, title, frames, 0, (title,), "id")
+
+    other = splat("KASAN: slab-use-after-free in mshv_region_get", "mshv_region_get")
+    ours = splat("KASAN: slab-use-after-free in lkdtm_READ_AFTER_FREE", "lkdtm_READ_AFTER_FREE")
+    assert BY_NAME["kasan"].reported([other, ours]) is ours
+    assert BY_NAME["kasan"].reported([other]) is None
+    assert BY_NAME["warn"].reported([ours]) is None
+
+
+def test_what_is_tripped_by_lkdtm_needs_no_module() -> None:
+    assert not any(by_module(name) for name in PROVOKED)
+    assert not by_module("ledger-overflow")
+    assert by_module("ubsan-shift")
 
 
 def test_missing_and_silent_detectors_are_named() -> None:

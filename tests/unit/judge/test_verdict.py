@@ -17,7 +17,7 @@ from lab.model.result import DetectorProof, KernelRun, ScenarioOutcome
 from lab.model.verdict import Change, Judgement, Verdict
 
 PASS, FAIL, DOUBT = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
-ARMED = tuple(DetectorProof(name, fired=True) for name in required("plain"))
+ARMED = tuple(DetectorProof(name, fired=True) for name in required("debug"))
 
 
 def outcome(verdict: Verdict | None, **more: Any) -> ScenarioOutcome:

@@ -36,7 +36,7 @@ def test_terminal_shows_verdict_reasons_evidence_and_phases(result: ValidateResu
     assert re.search(r"^build +base +10:10 +15:40 +from the cache$", text, re.M)
     assert re.search(r"^all +16:21$", text, re.M)
     assert "out/report.html" in text
-    assert "7.3.4 plain (cached), 5 of 5 detectors fired" in text
+    assert "7.3.4 plain (cached), 6 of 6 detectors fired" in text
 
 
 def test_colour_changes_nothing_but_the_colour(result: ValidateResult) -> None:

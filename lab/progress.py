@@ -98,6 +98,58 @@ class NullProgress(_Recorder):
     """Records phases and says nothing."""
 
 
+class Together:
+    """One progress for works that go on side by side: their steps are told in one line."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._steps: dict[str, tuple[int, int | None]] = {}
+
+    def part(self, name: str) -> Progress:
+        """The progress for one of them."""
+        return _Part(self, self._progress, name)
+
+    def step(self, name: str, done: int, total: int | None, text: str) -> None:
+        """Take in a step of one part and tell where all of them are."""
+        with self._lock:
+            self._steps[name] = (done, total)
+            told = ", ".join(f"{n} {_share(d, t)}" for n, (d, t) in self._steps.items())
+        self._progress.step(0, None, f"{told}: {text}")
+
+
+class _Part:
+    """What one of the works that go on side by side calls."""
+
+    def __init__(self, together: Together, progress: Progress, name: str) -> None:
+        self._together = together
+        self._progress = progress
+        self._name = name
+        self.phases = progress.phases
+
+    @contextmanager
+    def phase(self, name: str, side: str = "") -> Iterator[Phase]:
+        with self._progress.phase(name, side) as phase:
+            phase.note = self._name
+            yield phase
+
+    def record(self, done: PhaseTime) -> None:
+        self._progress.record(done)
+
+    def elapsed(self) -> float:
+        return self._progress.elapsed()
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
+
+    def step(self, done: int, total: int | None, text: str) -> None:
+        self._together.step(self._name, done, total, text)
+
+
+def _share(done: int, total: int | None) -> str:
+    return f"{min(100, 100 * done // total)}%" if total else f"step {done}"
+
+
 class TextProgress(_Recorder):
     """Writes lines to a stream; on a terminal steps overwrite one line, elsewhere one line per 15 s."""
 

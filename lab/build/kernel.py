@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab.build import config, diagnose, gcov
 from lab.build.flavours import flavour
+from lab.build.jobs import Jobs
 from lab.build.make import MakeFailed, run_make
 from lab.build.sandbox import Sandbox
 from lab.build.toolchain import toolchain
@@ -41,7 +42,7 @@ _STEPS = 2200
 
 
 def build_base(
-    source: KernelSource, flavour: Flavour, cache: Cache, sandbox: Sandbox, progress: Progress, jobs: int
+    source: KernelSource, flavour: Flavour, cache: Cache, sandbox: Sandbox, progress: Progress, jobs: Jobs
 ) -> KernelImage:
     """The unpatched kernel in a flavour; ``build_dir`` holds the objects that others start from.
 
@@ -125,7 +126,7 @@ class Build:
     cache: Cache
     sandbox: Sandbox
     progress: Progress
-    jobs: int
+    jobs: Jobs
     label: str
     stamps: Mapping[str, int] = field(default_factory=dict)
 

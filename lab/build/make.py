@@ -10,11 +10,12 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
+from lab.build.jobs import JobPool, Jobs
 from lab.build.workplace import Workplace
 from lab.model.errors import LabUnavailable
 from lab.progress import Progress
@@ -49,7 +50,7 @@ def run_make(
     place: Workplace,
     args: Sequence[str],
     *,
-    jobs: int,
+    jobs: Jobs,
     progress: Progress,
     log: Path,
     label: str,
@@ -59,21 +60,41 @@ def run_make(
     """Run ``make args`` on the workplace's source and objects; return how many steps it took.
 
     Raises MakeFailed; OSError (ENOSPC) when the disk ran full; LabUnavailable after ``budget``
-    seconds. Whatever happens, the whole build is dead when this returns.
+    seconds, or when the pool of ``jobs`` is stopped. Whatever happens, the whole build is dead when this
+    returns.
     """
-    cmd = ["make", "-C", place.src, f"O={place.obj}", f"-j{jobs}", *args]
+    pool = jobs if isinstance(jobs, JobPool) else None
+    with pool.one() if pool else nullcontext():
+        return _run(place, args, jobs, pool, progress, log, label, total, budget)
+
+
+def _run(
+    place: Workplace,
+    args: Sequence[str],
+    jobs: Jobs,
+    pool: JobPool | None,
+    progress: Progress,
+    log: Path,
+    label: str,
+    total: int | None,
+    budget: float,
+) -> int:
+    cmd = ["make", "-C", place.src, f"O={place.obj}", *([] if pool else [f"-j{jobs}"]), *args]
+    env = BUILD_ENV | ({"MAKEFLAGS": pool.makeflags} if pool else {})
     process = subprocess.Popen(
-        place.argv(cmd, BUILD_ENV),
+        place.argv(cmd, env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        pass_fds=pool.fds if pool else (),
     )
+    stopped = pool.stopped.is_set if pool else lambda: False
     said: list[str] = []
     steps = 0
     try:
         with log.open("a") as out:
-            for line in _lines(process, time.monotonic() + budget, label):
+            for line in _lines(process, time.monotonic() + budget, label, stopped):
                 out.write(line + "\n")
                 step = _STEP.match(line)
                 if step is None:
@@ -107,13 +128,17 @@ def _drain(stream: IO[bytes]) -> None:
                 return
 
 
-def _lines(process: subprocess.Popen[bytes], deadline: float, label: str) -> Iterator[str]:
+def _lines(
+    process: subprocess.Popen[bytes], deadline: float, label: str, stopped: Callable[[], bool]
+) -> Iterator[str]:
     assert process.stdout is not None
     fd = process.stdout.fileno()
     rest, read = b"", 0
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
+            if stopped():
+                raise LabUnavailable(f"{label} was stopped")
             if time.monotonic() > deadline:
                 raise LabUnavailable(
                     f"{label} took longer than its budget", hint="is the machine overloaded? try fewer jobs"

@@ -79,15 +79,17 @@ def build_base_modular(
     sandbox: Sandbox,
     progress: Progress,
     jobs: int,
+    applied: AppliedSeries | None = None,
 ) -> KernelImage:
     """``base`` with the driver as a module; ``modules`` is the unpatched mshv_root.ko.
 
-    Its ``build_dir`` holds what build_module needs. Errors as in kernel.build_base.
+    ``applied`` are changes outside the driver that go into it. Its ``build_dir`` holds what build_module
+    needs. Errors as in kernel.build_base.
     """
     if base.build_dir is None:
         raise ValueError("the base kernel has no objects to build on")
     objects = base.build_dir
-    key = digest(BASE_KIND, RECIPE, _RECIPE, base.key)
+    key = digest(BASE_KIND, RECIPE, _RECIPE, base.key, *([applied.key] if applied else []))
     wanted = config.wanted(flavour, source.tree) | MODULAR
 
     def produce(entry: Path) -> None:
@@ -95,7 +97,7 @@ def build_base_modular(
         with tempfile.TemporaryDirectory(prefix="build-", dir=entry) as temp:
             obj = Path(temp, "obj")
             copy_objects(objects, obj)
-            build = Build(source, None, cache, sandbox, progress, jobs, f"modular base ({flavour.name})")
+            build = Build(source, applied, cache, sandbox, progress, jobs, f"modular base ({flavour.name})")
             with build.at(obj, entry / "build.log") as make:
                 build.configure(make, obj, wanted)
                 make(["bzImage", "modules"], total=None, budget=PATCHED_BUDGET)

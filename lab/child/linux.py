@@ -105,7 +105,8 @@ class LinuxChild:
                 if left <= 0:
                     raise self._hung(phase, f"not ready within {budget * factor:.0f} s")
                 try:
-                    seen.append(follower.receive_line(left))
+                    # The session stretches what it is given.
+                    seen.append(follower.receive_line(left / self._root.factor))
                 except SessionEnded:
                     raise self.died(phase) from None
                 except GuestDied as e:
@@ -117,7 +118,7 @@ class LinuxChild:
 
     def connect(self, budget: float = SSH_BUDGET) -> None:
         """Log in. GuestDied when that does not succeed within ``budget`` seconds."""
-        self.ssh.connect(budget)
+        self.ssh.connect(budget * self._root.factor)
 
     def close(self) -> None:
         """Close the connections; the child goes on."""

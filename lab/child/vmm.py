@@ -98,6 +98,8 @@ class Vmm:
                 hint="the root file system is of another version of the lab: boot anew",
             )
         self._pid = hello["pid"]
+        if self._root.factor > 1.0:
+            self.set_budget(self._budget)
 
     @property
     def pid(self) -> int:
@@ -125,8 +127,9 @@ class Vmm:
         self.close()
 
     def set_budget(self, seconds: float) -> None:
-        """How long one access or parallel request may run before VmmError ETIMEDOUT (default 5 s)."""
-        self._request("budget", str(max(1, round(seconds * 1000))))
+        """How long one access or parallel request may run before VmmError ETIMEDOUT (default 5 s); as every
+        wait for the VMM, stretched by the root's factor."""
+        self._request("budget", self._milliseconds(max(seconds, 0.001)))
         self._budget = seconds
 
     # ---- partition and memory
@@ -347,7 +350,7 @@ class Vmm:
     def read_event(self, event: int, budget: float = 0.0) -> int:
         """How often the eventfd was signalled since the last time; waits up to ``budget`` seconds for the
         first signal, 0 when none came."""
-        return int(self._request("event", "read", str(event), str(round(budget * 1000)), extra=budget)[0])
+        return int(self._request("event", "read", str(event), self._milliseconds(budget), extra=budget)[0])
 
     def write_event(self, event: int) -> None:
         """Signal the eventfd."""
@@ -424,7 +427,7 @@ class Vmm:
 
     def collect(self, vp: int, accesses: Sequence[Access], budget: float = _BUDGET) -> list[AccessResult]:
         """Results of what was submitted. VmmError ETIMEDOUT when it takes longer than ``budget``."""
-        words = self._request("collect", str(vp), str(round(budget * 1000)), extra=budget)
+        words = self._request("collect", str(vp), self._milliseconds(budget), extra=budget)
         return decode_results(words, accesses)
 
     def storm(self, vp: int, words: Mapping[int, int], rounds: int = STORM_ROUNDS) -> None:
@@ -465,6 +468,10 @@ class Vmm:
             self._request("munmap", str(number))
             raise
         return Region(int(words[0]), gfn, pages, number, first, writable, executable)
+
+    def _milliseconds(self, seconds: float) -> str:
+        """A budget for the VMM: the root's factor is in it, which the session adds by itself."""
+        return str(round(seconds * self._root.factor * 1000))
 
     def _value(self, access: Access) -> int:
         result = self.access([access])[0]

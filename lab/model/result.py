@@ -84,6 +84,8 @@ class KernelRun:
     failed_phase: str = ""
     splats: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
+    """The lab's own base fixes in this kernel."""
 
 
 @dataclass(frozen=True, slots=True)

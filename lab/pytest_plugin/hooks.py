@@ -94,11 +94,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     # The quick set first, so that its verdict is there early; inside, equal boots side by side. The rest
     # goes on in the boot that the quick set ended in.
-    def boot(pair: tuple[pytest.Item, ScenarioMark | None]) -> tuple[str, ...]:
-        return pair[1].kernel_args if pair[1] else ()
+    def boot(pair: tuple[pytest.Item, ScenarioMark | None]) -> tuple[bool, tuple[str, ...]]:
+        return (pair[1].unfixed, pair[1].kernel_args) if pair[1] else (False, ())
 
     first = sorted((p for p in marks if quick(p[1])), key=boot)
-    running = boot(first[-1]) if first else ()
+    running = boot(first[-1]) if first else (False, ())
     late = [p for p in marks if p[1] is not None and not quick(p[1])]
     rest = sorted(late, key=lambda p: (boot(p) != running, boot(p)))
     # Tests that are no scenarios keep their order and come last, when no lab has to be kept for others.

@@ -62,6 +62,11 @@ class Evidence:
         """The guest did not live to the end of the checks."""
         self._recording.error(error)
 
+    def allowed(self, entry: str, title: str) -> None:
+        """A splat that an entry of the allow-list explains: told, never a failure."""
+        self._recording.allowed.append((entry, title))
+        self.add(f"allowed splat: {title} (allow-list: {entry})")
+
     def splat(self, ident: str) -> None:
         """An unexpected splat, by its stable id."""
         self._recording.splats.append(ident)

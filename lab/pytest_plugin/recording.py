@@ -31,6 +31,8 @@ class Recording:
         self.observations: dict[str, Any] = {}
         self.files: list[str] = []
         self.splats: list[str] = []
+        self.allowed: list[tuple[str, str]] = []
+        """Splats that the allow-list explains: name of the entry, title."""
         self.failures: list[str] = []
         self.doubts: list[str] = []
         self.infrastructure: list[str] = []

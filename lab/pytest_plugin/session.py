@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +22,7 @@ from lab.pytest_plugin.recording import AbilityMissing, Recording
 from lab.pytest_plugin.scenario import ScenarioMark
 from lab.templates import load_machine, parse_params
 from lab.usage import cpu_seconds
+from lab.validate import allowlist
 from lab.validate.abilities import probe_abilities
 from lab.validate.base import BaseLab
 from lab.validate.bringup import BootRequest
@@ -30,6 +32,9 @@ from lab.validate.external import ExternalLab
 from lab.validate.forks import boot_or_fork
 from lab.validate.kernels import Selectors, embedded_series, prepare
 from lab.validate.stuck import explain
+
+BOOTS = 3
+"""Boots in a row that complain before a kernel is taken for one that always does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,18 @@ class SessionOptions:
         )
 
 
+class Boot(NamedTuple):
+    """What makes one boot differ from another of the same kernel under test."""
+
+    kernel_args: tuple[str, ...]
+    unfixed: bool
+
+    @classmethod
+    def of(cls, mark: ScenarioMark) -> Boot:
+        """The boot that a scenario wants."""
+        return cls(mark.kernel_args, mark.unfixed)
+
+
 class LabSession:
     """Boots labs when asked, at most one at a time; reuses one while it stays clean."""
 
@@ -85,8 +102,9 @@ class LabSession:
         self._kernel: KernelImage | None = None
         self._broken: LabError | None = None
         self._lab: BaseLab | None = None
-        self._lab_args: tuple[str, ...] = ()
-        self._abilities: dict[tuple[str, ...], dict[str, bool]] = {}
+        self._lab_boot = Boot((), False)
+        self._abilities: dict[Boot, dict[str, bool]] = {}
+        self._always_complains = False
         self._keep = options.keep
         self.quick_left = 0
 
@@ -119,18 +137,23 @@ class LabSession:
             raise self._broken
         if mark.detectors and (absent := lacking(self._flavour(), mark.detectors)):
             raise AbilityMissing(f"this flavour has no detector {', '.join(absent)}")
-        if (known := self._abilities.get(mark.kernel_args)) is not None:
+        boot = Boot.of(mark)
+        if (known := self._abilities.get(boot)) is not None:
             _require(mark, known)
         if self._lab is not None and mark.kernel_args and not self._lab.spec.booted_by_lab:
             raise _no_boot(mark.kernel_args)
-        if self._lab is not None and (self._lab_args != mark.kernel_args or not self._lab.clean()):
-            if self._lab.why_not_clean:
-                self.note(f"booting anew: {self._lab.why_not_clean}")
-            self.drop()
+        if self._lab is not None:
+            self._late_splats(self._lab)
+            if self._lab_boot != boot or not self._lab.clean():
+                if self._lab.why_not_clean:
+                    self.note(f"booting anew: {self._lab.why_not_clean}")
+                self.drop()
         if self._lab is None:
-            self._lab = self._boot(mark.kernel_args)
-            self._lab_args = mark.kernel_args
-        abilities = self._abilities.get(mark.kernel_args)
+            self._lab = self._boot_quietly(boot)
+            self._lab_boot = boot
+        if boot.unfixed and not mark.needs:
+            return self._lab  # a probe would set off the very complaint that the scenario is to see
+        abilities = self._abilities.get(boot)
         if abilities is None:
             try:
                 abilities = probe_abilities(self._lab, mark.kernel_args)
@@ -142,7 +165,7 @@ class LabSession:
                     self._broken = e
                 self.drop()
                 raise
-            self._abilities[mark.kernel_args] = abilities
+            self._abilities[boot] = abilities
             if self._writer:
                 self._writer.write("abilities", **abilities)
         _require(mark, abilities)
@@ -152,13 +175,60 @@ class LabSession:
         spec = load_machine(self.options.machine, parse_params(self.options.params))
         return self.kernel().flavour if spec.booted_by_lab else self.options.selectors.flavour
 
-    def _boot(self, kernel_args: tuple[str, ...]) -> BaseLab:
+    def _boot_quietly(self, boot: Boot) -> BaseLab:
+        """A lab whose kernel has not complained: one that did is thrown away, as its first report may have
+        disarmed what would report the next one. A kernel that complains at every boot is taken as it
+        is: which of its detectors are dead then is told by their proofs."""
+        for left in range(BOOTS - 1, -1, -1):
+            lab = self._boot(boot)
+            titles = self._report_splats(lab, lab.kernel_log.since(0), "boot")
+            lab.log_mark = lab.kernel_log.mark()
+            if not titles or self._always_complains:
+                return lab
+            if left:
+                self.note(f"the kernel complains at boot: {titles[0]}; booting anew")
+                lab.close()
+        self._always_complains = True
+        self.note(f"the kernel complained at {BOOTS} boots in a row; going on with the last one")
+        return lab
+
+    def _late_splats(self, lab: BaseLab) -> None:
+        """What the kernel complains of after the scenario that ran last was judged: such a lab is no clean
+        start, and the scenario that comes next is not to blame."""
+        lines = lab.kernel_log.unread(lab.log_mark)
+        lab.log_mark = lab.kernel_log.mark()
+        for title in self._report_splats(lab, lines, "between scenarios"):
+            lab.spoil(f"kernel splat: {title}")
+
+    def _report_splats(self, lab: BaseLab, lines: list[str], where: str) -> list[str]:
+        """Report splats outside every scenario; titles of those that nothing explains."""
+        titles = []
+        for splat in parse(lines):
+            if entry := allowlist.explains(splat, lab.kernel):
+                self.note(f"allowed splat ({where}): {splat.title} (allow-list: {entry.name})")
+                self._allowed(entry.name, splat.title, where)
+                continue
+            titles.append(splat.title)
+            self.note(f"kernel splat ({where}): {splat.title}")
+            if self._writer:
+                self._writer.write("splat", id=splat.id, title=splat.title, text=list(splat.text))
+        return titles
+
+    def _allowed(self, entry: str, title: str, where: str) -> None:
+        if self._writer:
+            self._writer.write("allowed", entry=entry, title=title, where=where)
+
+    def _boot(self, boot: Boot) -> BaseLab:
+        kernel_args = boot.kernel_args
         spec = load_machine(self.options.machine, parse_params(self.options.params))
         if not spec.booted_by_lab:
             return self._connect(spec, kernel_args)
+        kernel = self.kernel()
+        if boot.unfixed and kernel.unfixed is not None:
+            kernel = kernel.unfixed
         request = BootRequest(
             machine=spec,
-            kernel=self.kernel(),
+            kernel=kernel,
             qemu=self.options.selectors.qemu,
             kernel_args=kernel_args,
             template=self.options.machine,
@@ -178,16 +248,12 @@ class LabSession:
                 if e.kind == "tripwire" and attempt == 1:
                     self.note(f"{e.what}; booting once more")
                     continue
+                if boot.unfixed:
+                    raise  # that is no kernel under test
                 self._broken = e
                 if self._writer:
                     self._writer.write("boot-failure", kind=e.kind, phase=e.phase, text=str(e))
                 raise
-        lines = lab.kernel_log.since(0)
-        lab.log_mark = lab.kernel_log.mark()
-        for splat in parse(lines):
-            self.note(f"kernel splat at boot: {splat.title}")
-            if self._writer:
-                self._writer.write("splat", id=splat.id, title=splat.title, text=list(splat.text))
         if self._writer:
             self._writer.write("boot", args=list(kernel_args), seconds=lab.boot_seconds, release=lab.release)
         return lab
@@ -218,6 +284,7 @@ class LabSession:
     def drop(self) -> None:
         """Shut the current lab down; the next scenario boots a fresh one."""
         if self._lab is not None:
+            self._late_splats(self._lab)
             self._lab.close()
         self._lab = None
 
@@ -229,6 +296,8 @@ class LabSession:
         for title, text in recording.texts:
             Evidence(recording, self.out).file(f"{title.replace(' ', '-')}.txt", text + "\n")
         outcome = recording.outcome()
+        for entry, title in recording.allowed:
+            self._allowed(entry, title, outcome.id)
         if self._counters and (self._lab is not None or outcome.verdict is not None):
             self._counters.take(self._lab, outcome.id)
         if self._writer:

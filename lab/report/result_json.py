@@ -160,6 +160,7 @@ def _run(run: KernelRun) -> dict[str, Any]:
         "verdict": run.verdict.value,
         "reasons": list(run.reasons),
         "release": run.release,
+        "fixes": list(run.fixes),
         "key": run.key,
         "cached": run.cached,
         "failed_phase": run.failed_phase,

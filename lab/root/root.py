@@ -56,7 +56,8 @@ class Root:
     ``watch`` is polled during every wait, at least each quarter of a second, and ends it by raising
     GuestDied. ``host_key`` (``ssh-ed25519 BASE64``, or several such) guards against another machine on the
     port. With ``through`` the connection goes through that root: so a Linux child is reached.
-    ``vmm`` is where the VMM program lies in the root.
+    ``vmm`` is where the VMM program lies in the root. ``factor`` stretches every budget, for a kernel that is
+    slow; behind another root it is that one's.
     """
 
     def __init__(
@@ -70,15 +71,17 @@ class Root:
         user: str = "root",
         vmm: str = VMM,
         through: Root | None = None,
+        factor: float = 1.0,
     ) -> None:
         dial = None
+        self.factor: float = factor if through is None else through.factor
         if through is not None:
             outer = through._transport
 
             def dial(left: float) -> paramiko.Channel:
                 return outer.tunnel(host, port, left)
 
-        self._transport: Transport = Transport(host, port, key_path, watch, host_key, dial, user)
+        self._transport: Transport = Transport(host, port, key_path, watch, host_key, dial, user, self.factor)
         self._kmsg: Session | None = None
         self.vmm = vmm
 
@@ -118,8 +121,8 @@ class Root:
     def open_session(self, command: str, budget: float = _QUICK) -> Session:
         """Start a command and talk to it in lines. It ends when the session is closed."""
         phase = f"starting {command.split()[0]} in the root"
-        channel = self._transport.open_channel(f"exec {command}", budget, phase)
-        return Session(self._transport, channel, command)
+        channel = self._transport.open_channel(f"exec {command}", budget * self.factor, phase)
+        return Session(self._transport, channel, command, self.factor)
 
     def put(self, data: bytes, path: str, mode: int = 0o644, timeout: float = 60.0) -> None:
         """Write a file: beside its place, then renamed, so that nobody sees half of it."""
@@ -209,6 +212,7 @@ class Root:
         return "CPUs:\n" + "\n".join(self.kmsg_since(position)) + "\n"
 
     def _run(self, command: str, timeout: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        timeout *= self.factor
         phase = f"running in the root: {command[:80]}"
         channel = self._transport.open_channel(command, timeout, phase)
         patience = 0.0

@@ -58,7 +58,7 @@ class Transport:
 
     ``host_key`` is the expected host key (``ssh-ed25519 BASE64``), or several of which one must be
     shown; empty accepts any. ``dial`` opens the connection (within so many seconds) where a plain TCP
-    connection would not reach it.
+    connection would not reach it. ``factor`` stretches the patience with one attempt to log in.
     """
 
     def __init__(
@@ -70,8 +70,10 @@ class Transport:
         host_key: str | Sequence[str] = "",
         dial: Dial | None = None,
         user: str = "root",
+        factor: float = 1.0,
     ) -> None:
         self._dial = dial
+        self._banner_seconds = _BANNER_SECONDS * factor
         self.host = host
         self.port = port
         self.watch = watch
@@ -122,16 +124,16 @@ class Transport:
     def _attempt(self, key: paramiko.PKey, left: float, phase: str) -> paramiko.Transport:
         sock: socket.socket | paramiko.Channel
         if self._dial is not None:
-            sock = self._dial(min(left, _BANNER_SECONDS))
+            sock = self._dial(min(left, self._banner_seconds))
         else:
-            sock = socket.create_connection((self.host, self.port), timeout=min(left, _BANNER_SECONDS))
+            sock = socket.create_connection((self.host, self.port), timeout=min(left, self._banner_seconds))
             # Without this a channel that opens right after another has closed waits 40 ms for its ACK.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ssh = paramiko.Transport(sock, default_window_size=_WINDOW)
         try:
             ssh.set_log_channel(_LOG)
             ssh.daemon = True
-            ssh.banner_timeout = min(left, _BANNER_SECONDS)
+            ssh.banner_timeout = min(left, self._banner_seconds)
             self._prefer_known(ssh)
             self._event(ssh, lambda event: ssh.start_client(event=event), left, phase)
             seen = ssh.get_remote_server_key()

@@ -19,7 +19,8 @@ from lab.validate.kernel_log import KernelLog
 from lab.validate.witness import ROOT_PARTITION, Witness
 
 GONE_BUDGET = 5.0
-"""Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away."""
+"""Seconds for the driver's delayed work (RCU, work queues) to take a destroyed partition away, times the
+flavour's factor, as below."""
 _PATIENCE = 20.0
 """The same where a scenario waits for nothing else, for hosts that are busy with other work."""
 _POLL = 0.01
@@ -80,6 +81,8 @@ class BaseLab:
         self.kernel = kernel
         self.devices: tuple[LabDevice, ...] = ()
         self.release = kernel.release if kernel else ""
+        self.factor = 1.0
+        """How much longer than on the plain flavour anything may take: every wait is stretched by it."""
         self.boot_seconds = 0.0
         self.log_mark = 0
         """Position in the kernel log up to which somebody has looked for splats."""
@@ -155,11 +158,11 @@ class BaseLab:
         """Wait until nobody knows a destroyed partition any more. AssertionError when it stays,
         NotObservable where nobody sees partitions."""
         left = self.settle(lambda: [p for p in self.witness.children() if p == partition], _PATIENCE)
-        assert not left, f"partition {partition} is still there after {_PATIENCE:.0f} s"
+        assert not left, f"partition {partition} is still there after {_PATIENCE * self.factor:.0f} s"
 
     def settle(self, look: Callable[[], list[int]], budget: float) -> list[int]:
         """What ``look`` still finds after up to ``budget`` seconds; empty as soon as it finds nothing."""
-        deadline = time.monotonic() + budget
+        deadline = time.monotonic() + budget * self.factor
         while (left := look()) and time.monotonic() < deadline:
             self.watch.check("waiting for something to go")
             time.sleep(_POLL)

@@ -227,6 +227,7 @@ class Lab(BaseLab):
             self.watch,
             host_key=host_key,
             vmm=f"/sbin/{vmm_of(machine.spec)}",
+            factor=self.factor,
         )
         self._release.callback(self.root.close)
         self.root.connect(SSH_BUDGET * self.factor)

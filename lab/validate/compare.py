@@ -22,6 +22,7 @@ from lab.validate import kernels
 from lab.validate.drive import DriveRequest, drive
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
+from lab.validate.sides import SideBuilder
 
 MIN_MACHINES = 2
 
@@ -118,14 +119,16 @@ def _kernels(request: CompareRequest, progress: Progress) -> tuple[str, str, dic
     builder = Builder(request.selectors, cache, progress, sandbox, not request.whole)
     with progress.phase("build", "base"):
         base = builder.base(source)
+    sides = SideBuilder(builder, base, source)
     if series is None:
-        return "", str(source.version), {"base": builder.armed(base, base, source)}
+        return "", str(source.version), {"base": sides.one(None, None, arm=True).image}
     with progress.phase("apply"):
         applied = kernels.apply(source, series, cache, progress)
     with progress.phase("build", "patched"):
-        both = builder.as_module(base, source, applied) or (base, builder.patched(base, source, applied))
-    base, patched = (builder.armed(k, both[0], source) for k in both)
-    return series.name, str(source.version), {"base": base, "patched": patched}
+        both = sides.both(series, applied)
+    for note in both.notes:
+        progress.note(note)
+    return series.name, str(source.version), {"base": both.base.image, "patched": both.patched.image}
 
 
 def _booted(

@@ -77,6 +77,7 @@ def run_from_json(values: dict[str, Any]) -> KernelRun:
     known["reasons"] = tuple(known["reasons"])
     known["splats"] = tuple(known["splats"])
     known["evidence"] = tuple(known["evidence"])
+    known["fixes"] = tuple(known.get("fixes", ()))
     known["outcomes"] = tuple(outcome_from_json(o) for o in known["outcomes"])
     known["detectors"] = tuple(DetectorProof(**d) for d in known["detectors"])
     return KernelRun(**known)
@@ -110,6 +111,8 @@ class Report:
     errors: list[str] = dataclasses.field(default_factory=list)
     boot_failure: dict[str, Any] | None = None
     splats: list[str] = dataclasses.field(default_factory=list)
+    allowed: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    """Splats that an entry of the allow-list explains: ``entry``, ``title``, ``where``."""
     cpu: float = 0.0
     quick_done: bool = False
     complete: bool = False
@@ -134,6 +137,8 @@ def read_report(path: Path) -> Report:
                 report.proofs.append(DetectorProof(**values))
             case "splat":
                 report.splats.append(values["id"])
+            case "allowed":
+                report.allowed.append(values)
             case "boot":
                 report.boots.append(values)
             case "error":

@@ -13,6 +13,7 @@ from pathlib import Path
 from lab import paths
 from lab.build import kernel as kernel_build
 from lab.build.arming import build_arming
+from lab.build.jobs import JobPool
 from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only
 from lab.build.sandbox import Sandbox, require
 from lab.cache import Cache
@@ -26,6 +27,7 @@ from lab.series import apply as apply_series
 from lab.series import load as load_series
 from lab.series import range_base
 from lab.source import resolve
+from lab.validate.sides import SideBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Builder:
     progress: Progress
     sandbox: Sandbox
     short_way: bool = True
+    pool: JobPool | None = None
+    """Shared with the builds of other bases that go on at the same time."""
 
     def base(self, source: KernelSource) -> KernelImage:
         """Build the base kernel, or take it from the cache."""
@@ -111,7 +115,7 @@ class Builder:
             self.cache,
             self.sandbox,
             self.progress,
-            self.selectors.make_jobs,
+            self.pool or self.selectors.make_jobs,
         )
 
     def as_module(
@@ -178,22 +182,25 @@ class Builder:
 
 
 def prepare(selectors: Selectors, progress: Progress, cache: Cache | None = None) -> KernelImage:
-    """One bootable kernel from the selectors: the image given, or base, or base plus series."""
+    """One bootable kernel from the selectors: the image given, or base, or base plus series; with the base
+    fixes of its flavour."""
     if selectors.kernel is not None:
         return image_from_file(selectors.kernel, selectors.flavour)
     cache = cache or open_cache()
     series = read_series(selectors)
     with progress.phase("fetch"):
         source = fetch(selectors, series, cache, progress)
-    builder = Builder(selectors, cache, progress, choose_sandbox(selectors))
+    # Slow kernels get the driver as a module: every lab after the first is then a fork of a snapshot.
+    slow = kernel_build.flavour(selectors.flavour).time_factor > 1.0
+    builder = Builder(selectors, cache, progress, choose_sandbox(selectors), short_way=slow)
     with progress.phase("build", "base"):
-        image = builder.base(source)
-    if series is None:
-        return image
-    with progress.phase("apply"):
-        applied = apply(source, series, cache, progress)
-    with progress.phase("build", "patched"):
-        return builder.patched(image, source, applied)
+        base = builder.base(source)
+    applied = None
+    if series is not None:
+        with progress.phase("apply"):
+            applied = apply(source, series, cache, progress)
+    with progress.phase("build", "patched" if series else "base fixes"):
+        return SideBuilder(builder, base, source).one(series, applied).image
 
 
 def image_from_file(bzimage: Path, flavour: str) -> KernelImage:

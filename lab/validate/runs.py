@@ -31,6 +31,7 @@ from lab.model.kernel import KernelImage
 from lab.model.result import DetectorProof, KernelRun, PhaseTime
 from lab.model.verdict import Verdict
 from lab.progress import Progress
+from lab.validate import allowlist
 from lab.validate.drive import DriveRequest, DriveResult, drive
 from lab.validate.exchange import Report, image_to_json, read_report, run_from_json, run_to_json
 from lab.validate.workers import end
@@ -93,6 +94,7 @@ class Runner:
             tree_digest(root / "lab"),
             tree_digest(root / "tests" / "guest" / "scenarios"),
             tree_digest(root / "templates" / "machines"),
+            paths.images_dir() / "kernel" / allowlist.TABLE,
             self._machine,
             "\0".join(self._params),
             self._qemu or "",
@@ -148,6 +150,7 @@ class Runner:
             quick=plan.quick,
             expression=plan.expression,
             keep=plan.keep,
+            factor=flavour(plan.kernel.flavour).time_factor,
         )
         driven = drive(request, self._progress, on_quick, self._stop)
         count = f"{len(driven.report.outcomes)} scenarios, {len(driven.report.boots)} boots"
@@ -165,6 +168,7 @@ class Runner:
             key=kernel.key,
             verdict=Verdict.INCONCLUSIVE,
             abilities=report.abilities,
+            fixes=kernel.fixes,
         )
         failure = report.boot_failure
         if failure is not None and not report.boots:

@@ -13,17 +13,17 @@ from pathlib import Path
 from lab.cache import Cache
 from lab.judge.verdict import compare_runs, exit_code, series_verdict
 from lab.model.coverage import Coverage
-from lab.model.errors import KernelBuildFailed, LabError, LabUnavailable, SeriesDoesNotApply
+from lab.model.errors import LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.result import KernelRun, PhaseTime, ScenarioPair, ValidateResult
 from lab.model.series import Series
 from lab.model.surface import Addition
-from lab.model.verdict import Verdict
 from lab.progress import Progress
 from lab.surface.added import summary
 from lab.templates import load_machine, parse_params
 from lab.validate import kernels, surface
 from lab.validate.blame import name_patches
+from lab.validate.building import BuiltSides, build_bases, build_sides, failed
 from lab.validate.coverage import CoverageRequest, measure
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
@@ -50,15 +50,6 @@ class ValidateRequest:
     """Measure all lines of these files (folder, file or pattern) instead of the changed lines."""
     whole: bool = False
     """Build the whole kernel even where the driver's module alone would do."""
-
-
-@dataclass(slots=True)
-class _Sides:
-    """The two kernels of one flavour; a side that could not be built carries its run instead."""
-
-    flavour: str
-    base: KernelImage | KernelRun
-    patched: KernelImage | KernelRun
 
 
 def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
@@ -90,29 +81,26 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
                 hint="give a series for this kernel, or --base with a kernel that fits",
             ) from e
         # Nothing to build and nothing to compare: the verdict is there without a base.
-        failed = _failed("patched", str(source.version), request.flavours[0], "apply", e)
-        return _result(request, series, source, (failed,), (), progress, started)
+        dead = failed("patched", str(source.version), request.flavours[0], "apply", e)
+        return _result(request, series, source, (dead,), (), progress, started)
     added = surface.added(source, applied)
     for sentence in surface.told(added):
         progress.note(sentence)
-    sides = [
-        _build(
-            Builder(replace(request.selectors, flavour=f), cache, progress, sandbox, not request.whole),
-            source,
-            applied,
-            f,
-        )
-        for f in request.flavours
-    ]
+
+    def builder(flavour: str) -> Builder:
+        selectors = replace(request.selectors, flavour=flavour)
+        return Builder(selectors, cache, progress, sandbox, not request.whole)
+
+    bases = build_bases(request.flavours, builder, source, progress)
+    sides = [build_sides(builder(f), bases[f], source, series, applied) for f in request.flavours]
     runs, pairs = _drive(request, series, cache, sides, progress)
     counted: Coverage | None = None
     why: tuple[str, ...] = ()
     if request.coverage or request.coverage_of:
-        selectors = replace(request.selectors, flavour=sides[0].flavour)
-        builder = Builder(selectors, cache, progress, sandbox, not request.whole)
-        counted, why = _coverage(request, builder, source, applied, sides[0], runs)
+        counted, why = _coverage(request, builder(sides[0].flavour), source, applied, sides[0], runs)
     result = _result(request, series, source, runs, pairs, progress, started, added)
-    return replace(result, coverage=counted, notes=(*result.notes, *why))
+    built = [note for side in sides for note in side.notes]
+    return replace(result, coverage=counted, notes=(*result.notes, *built, *why))
 
 
 def _coverage(
@@ -120,7 +108,7 @@ def _coverage(
     builder: Builder,
     source: KernelSource,
     applied: AppliedSeries,
-    side: _Sides,
+    side: BuiltSides,
     runs: tuple[KernelRun, ...],
 ) -> tuple[Coverage | None, tuple[str, ...]]:
     """Coverage on the first flavour, or why there is none: it is no part of the verdict."""
@@ -142,59 +130,8 @@ def _coverage(
         return None, (f"coverage was not measured: {e.what}",)
 
 
-def _build(builder: Builder, source: KernelSource, applied: AppliedSeries, flavour: str) -> _Sides:
-    base: KernelImage | KernelRun
-    patched: KernelImage | KernelRun
-    try:
-        with builder.progress.phase("build", "base"):
-            base = builder.base(source)
-    except KernelBuildFailed as e:
-        failed = _failed("base", str(source.version), flavour, "build", e)
-        return _Sides(flavour, failed, replace(failed, side="patched", verdict=Verdict.INCONCLUSIVE))
-    try:
-        with builder.progress.phase("build", "patched") as phase:
-            both = builder.as_module(base, source, applied)
-            if both is not None:
-                phase.note = "the module alone"
-                # Out of one core kernel: what is built for it goes into both.
-                return _Sides(flavour, *(builder.armed(k, both[0], source) for k in both))
-            patched = builder.patched(base, source, applied)
-    except KernelBuildFailed as e:
-        patched = _failed("patched", base.release, flavour, "build", e)
-        return _Sides(flavour, _not_run(base, "there is no patched kernel to compare with"), patched)
-    return _Sides(flavour, *(builder.armed(k, base, source) for k in (base, patched)))
-
-
-def _not_run(kernel: KernelImage, why: str) -> KernelRun:
-    """A base that was left alone because the series failed before it mattered."""
-    return KernelRun(
-        side="base",
-        release=kernel.release,
-        flavour=kernel.flavour,
-        key=kernel.key,
-        verdict=Verdict.INCONCLUSIVE,
-        reasons=(f"not run: {why}",),
-    )
-
-
-def _failed(side: str, release: str, flavour: str, phase: str, e: LabError) -> KernelRun:
-    reasons = [e.what if not e.where else f"{e.where}: {e.what}"]
-    if isinstance(e, KernelBuildFailed) and e.patch:
-        reasons.append(f'in the patch "{e.patch}"')
-    return KernelRun(
-        side=side,
-        release=release,
-        flavour=flavour,
-        key="",
-        verdict=Verdict.FAIL,
-        reasons=tuple(reasons),
-        failed_phase=phase,
-        evidence=tuple(e.detail.splitlines()),
-    )
-
-
 def _drive(
-    request: ValidateRequest, series: Series, cache: Cache, sides: list[_Sides], progress: Progress
+    request: ValidateRequest, series: Series, cache: Cache, sides: list[BuiltSides], progress: Progress
 ) -> tuple[tuple[KernelRun, ...], tuple[ScenarioPair, ...]]:
     named = tuple(dict.fromkeys((*request.fixes, *series.fixes, *series.guards)))
     runner = Runner(cache, progress, request.machine, request.params, request.selectors.qemu)
@@ -250,7 +187,7 @@ class _QuickVerdict:
 
 
 def _run_sides(
-    request: ValidateRequest, runner: Runner, sides: _Sides, named: tuple[str, ...], quick: _QuickVerdict
+    request: ValidateRequest, runner: Runner, sides: BuiltSides, named: tuple[str, ...], quick: _QuickVerdict
 ) -> tuple[KernelRun, KernelRun]:
     """Both kernels side by side: two guests of one busy CPU each suit two cores."""
 

@@ -22,6 +22,7 @@ class FakeVmm:
     """Answers each request with ``answer(words)``; remembers requests and how many were open."""
 
     vmm = "/sbin/mshv-vmm"
+    factor = 1.0
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -55,6 +56,15 @@ def started(answer: Answer) -> tuple[Vmm, FakeVmm]:
 
 def echo_address(words: list[str]) -> str:
     return "ok " + " ".join(word.partition(":")[2][-2:] for word in words[2:])
+
+
+def test_slow_root_gives_the_vmm_more_time():
+    fake = FakeVmm(lambda words: "ok 3")
+    fake.factor = 8.0
+    vmm = Vmm(cast(Root, fake))
+    vmm.start()
+    assert vmm.read_event(1, budget=0.5) == 3
+    assert fake.requests[1:] == [["budget", "40000"], ["event", "read", "1", "4000"]]
 
 
 def test_start_learns_the_process_id() -> None:

@@ -89,6 +89,7 @@ def test_helper_that_answers_something_else_is_the_labs_failure(answer):
 class FakeRoot:
     """A root whose child's console says ``lines`` and whose QEMU ends after them."""
 
+    factor = 1.0
     watch = SimpleNamespace(check=lambda phase: None)
 
     def __init__(self, lines, ended=True):

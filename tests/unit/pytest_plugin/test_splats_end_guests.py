@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that has complained is used no more: its first report may have disarmed what reports the next."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lab.judge.allow import parse_table
+from lab.pytest_plugin import session
+from lab.validate import allowlist
+
+pytest_plugins = ["pytester"]
+
+TWO = """
+@pytest.mark.scenario()
+def test_one(lab): pass
+@pytest.mark.scenario()
+def test_two(lab): pass
+"""
+WARNING = [
+    "[   10.000001] ------------[ cut here ]------------",
+    "[   10.000002] WARNING: CPU: 0 PID: 7 at drivers/hv/mshv.c:1 careless+0x1/0x2",
+    "[   10.000003] Call Trace:",
+    "[   10.000004]  careless+0x1/0x2",
+    "[   10.000005] ---[ end trace 0000000000000000 ]---",
+]
+ALLOW = """
+[[allow]]
+class = "warning"
+functions = ["careless"]
+flavours = ["kcsan"]
+fits = "7.3"
+why = "it is a line of a unit test, and nothing else in the world says it"
+"""
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    made = SimpleNamespace(flavour="kcsan", release="7.3.4-hvlab", unfixed=None, name="fixed")
+    monkeypatch.setattr(session.LabSession, "kernel", lambda self: made)
+    return made
+
+
+@pytest.fixture
+def allowed(monkeypatch):
+    monkeypatch.setattr(allowlist, "entries", lambda: parse_table(ALLOW, "allow.toml"))
+
+
+def outcomes(events):
+    return {e["id"]: e for e in events_of("outcome", events)}
+
+
+def order(events):
+    return [e["id"] for e in events_of("outcome", events)]
+
+
+def events_of(kind, events):
+    return [e for e in events if e["event"] == kind]
+
+
+def test_unexpected_splat_fails_the_scenario_and_ends_the_guest(run, world, kernel):
+    world.logs = [[], WARNING]
+    _, events = run(TWO)
+    found = outcomes(events)
+    assert found["one"]["verdict"] == "fail" and "careless" in found["one"]["reasons"][0]
+    assert found["two"]["verdict"] == "pass"
+    assert len(world.boots) == world.closed == 2
+
+
+def test_expected_splat_passes_and_ends_the_guest_too(run, world, kernel):
+    world.logs = [[], WARNING]
+    _, events = run(TWO.replace("scenario()", "scenario(expects=('warning',))", 1))
+    assert [outcomes(events)[s]["verdict"] for s in ("one", "two")] == ["pass", "pass"]
+    assert len(world.boots) == 2
+
+
+def test_allowed_splat_is_evidence_and_ends_the_guest_too(run, world, kernel, allowed):
+    world.logs = [[], WARNING]
+    _, events = run(TWO)
+    one = outcomes(events)["one"]
+    assert one["verdict"] == "pass" and not one["splats"]
+    assert any("allowed splat" in line and "careless" in line for line in one["evidence"])
+    assert [(e["entry"], e["where"]) for e in events_of("allowed", events)] == [("warning: careless", "one")]
+    assert len(world.boots) == 2
+
+
+def test_splat_at_boot_ends_that_guest_before_a_scenario_runs_on_it(run, world, kernel):
+    world.logs = [WARNING]
+    _, events = run(TWO)
+    assert [outcomes(events)[s]["verdict"] for s in ("one", "two")] == ["pass", "pass"]
+    assert len(world.boots) == 2 and len(events_of("splat", events)) == 1
+    kinds = [e["event"] for e in events]
+    assert kinds.index("splat") < kinds.index("outcome")
+
+
+def test_kernel_that_complains_at_every_boot_is_taken_as_it_is(run, world, kernel):
+    world.logs = [WARNING] * session.BOOTS
+    _, events = run(TWO)
+    assert sorted(order(events)) == ["one", "two"]
+    assert len(world.boots) == session.BOOTS
+    assert len(events_of("splat", events)) == session.BOOTS, "each is told"
+
+
+def test_allowed_splat_at_boot_is_told_and_the_guest_is_used(run, world, kernel, allowed):
+    world.logs = [WARNING]
+    _, events = run(TWO)
+    assert len(world.boots) == 1 and not events_of("splat", events)
+    assert [e["where"] for e in events_of("allowed", events)] == ["boot"]
+
+
+def test_splat_between_scenarios_blames_neither_and_ends_the_guest(run, world, kernel):
+    world.late = [WARNING]
+    _, events = run(TWO)
+    assert [outcomes(events)[s]["verdict"] for s in ("one", "two")] == ["pass", "pass"]
+    assert len(events_of("splat", events)) == 1 and len(world.boots) == 2
+
+
+def test_splat_after_the_last_scenario_is_told(run, world, kernel):
+    world.late = [[], WARNING]
+    _, events = run(TWO)
+    assert len(events_of("splat", events)) == 1
+
+
+def test_scenario_can_boot_the_kernel_without_base_fixes(run, world, kernel, monkeypatch):
+    kernel.unfixed = SimpleNamespace(flavour="kcsan", release="7.3.4-hvlab", unfixed=None, name="unfixed")
+    booted = []
+    boot = session.boot_or_fork
+
+    def watch(request, progress):
+        booted.append(request.kernel.name)
+        return boot(request, progress)
+
+    monkeypatch.setattr(session, "boot_or_fork", watch)
+    probed = []
+    monkeypatch.setattr(session, "probe_abilities", lambda lab, args: probed.append(lab.kernel.name) or {})
+    _, events = run(TWO.replace("scenario()", "scenario(unfixed=True)", 1))
+    assert order(events) == ["two", "one"], "equal boots lie side by side, the unfixed one last"
+    assert booted == ["fixed", "unfixed"]
+    assert probed == ["fixed"], "a probe would set off what the scenario is to see"

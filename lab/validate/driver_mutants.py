@@ -142,6 +142,12 @@ class MutantRunner:
             bad = [o for o in report.outcomes if o.verdict not in (None, Verdict.PASS)]
             if on == BASE:  # it has the defects that the series fixes
                 bad = [o for o in bad if o.verdict is not Verdict.FAIL]
+            elif failed := tuple(o.id for o in bad if o.verdict is Verdict.FAIL):
+                # What base fails alike is a defect that the series does not mean to fix.
+                alike = self._drive(modular, f"{side}-base", failed, stop=False).report.outcomes
+                known = {o.id for o in alike if o.verdict is Verdict.FAIL}
+                bad = [o for o in bad if o.id not in known]
+                self.progress.note(f"{side}: base fails these too: {', '.join(sorted(known)) or 'none'}")
             if bad or not report.complete or not report.outcomes:
                 told = "; ".join(f"{o.id}: {o.reasons[0] if o.reasons else o.verdict}" for o in bad[:3])
                 what = told or "its run broke off"

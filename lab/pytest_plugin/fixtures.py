@@ -77,8 +77,11 @@ def slat(lab: BaseLab) -> SlatProbe:
 @pytest.fixture
 def device(lab: BaseLab) -> LabDevice:
     """The device whose pages can be told apart. Ours is ivshmem: BAR2 backed by a host file whose pages
-    carry index and nonce."""
-    return lab.test_device()
+    carry index and nonce; whatever an earlier scenario wrote there is gone."""
+    device = lab.test_device()
+    if device.memory is not None:
+        device.memory.restore()
+    return device
 
 
 @pytest.fixture

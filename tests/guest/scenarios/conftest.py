@@ -193,6 +193,25 @@ def storm(evidence: Evidence) -> Callable[..., Storm]:
     return lambda *regions, vps=(0, 1): Storm(evidence, regions, vps)
 
 
+KNOWN_ON_BASE = {
+    "replaced_page_of_a_huge_page_is_what_the_child_gets": "C22: the whole huge page is mapped",
+    "write_to_a_replaced_page_of_a_huge_page_reaches_the_vmm": "C22: the whole huge page is mapped",
+    "removed_ram_is_unknown_to_the_hypervisor": "frames without access outlive a movable region",
+}
+"""Defects of every kernel that was tried, which the embedded series does not touch. ``hvlab validate`` judges
+them as any other; the project's own tests expect them to fail, and complain when they do not."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where nobody takes the outcomes from a report, a known defect is no failure of the lab."""
+    if config.getoption("--hvlab-report"):
+        return
+    for item in items:
+        why = KNOWN_ON_BASE.get(item.name.split("[")[0].removeprefix("test_"))
+        if why:
+            item.add_marker(pytest.mark.xfail(reason=why, strict=True))
+
+
 WRONG_PAGES = "C16"
 """The claim that the driver maps pages which are not the BAR's."""
 

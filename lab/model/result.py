@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.model.claim import ClaimTable
 from lab.model.coverage import Coverage
 from lab.model.surface import Addition
 from lab.model.verdict import Verdict
@@ -132,3 +133,5 @@ class ValidateResult:
     """What the series asks of the hypervisor and its base does not."""
     coverage: Coverage | None = None
     """Which lines the scenarios ran; None where nobody asked for it or it could not be measured."""
+    claims: ClaimTable | None = None
+    """What the runs say about review claims: those that they touch, or that were asked for."""

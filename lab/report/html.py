@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lab.model.coverage import ranges
 from lab.model.result import ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.paths import templates_dir
-from lab.report import view
+from lab.report import claims, view
 from lab.report.timeline import timeline
 
 TEMPLATE = "report.html.j2"
@@ -51,6 +51,7 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["clean"] = view.clean
+    environment.filters["sentence"] = claims.sentence
     environment.filters["starred"] = view.starred
     environment.filters["seconds"] = view.seconds
     environment.filters["ranges"] = ranges

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.model.coverage import Coverage
 from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
-from lab.report import view
+from lab.report import claims, view
 
 SCHEMA = 1
 """Raised when a reader of the old form could go wrong; new keys alone do not raise it."""
@@ -77,6 +77,7 @@ def as_dict(result: ValidateResult) -> dict[str, Any]:
             }
             for a in result.additions
         ],
+        "claims": claims.as_dict(result.claims) if result.claims else [],
         "coverage": _coverage(result.coverage),
         "not_exercised": view.not_exercised(result),
         "reproduce": list(result.reproduce),

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.model.claim import Standing
 from lab.model.result import PhaseTime, ScenarioPair, ValidateResult
 from lab.model.verdict import Change, Verdict
+from lab.report import claims as claim_text
 from lab.report import view
 
 WIDTH = 100
@@ -30,6 +32,9 @@ _COLOURS = {
     Verdict.PASS: _GREEN,
     Verdict.FAIL: _RED,
     Verdict.INCONCLUSIVE: _YELLOW,
+    Standing.REPRODUCED: _RED,
+    Standing.NOT_REPRODUCED: _GREEN,
+    Standing.NOT_DECIDED: _YELLOW,
 }
 
 
@@ -43,11 +48,15 @@ def table(result: ValidateResult, colour: bool = False, out: Path | None = None)
     if result.scenarios:
         lines += ["", *_scenarios(result, paint)]
     lines += _evidence(result)
+    if result.claims and result.claims.rows:
+        lines += ["", *claim_text.lines(result.claims, WIDTH, paint, whole=False)]
     if result.phases:
         lines += ["", *_phases(result.phases)]
     lines += ["", *_verdict(result, paint)]
     if out is not None:
         lines.append(f"report   {out}/report.html, {out}/result.json")
+        if result.claims and result.claims.rows:
+            lines.append(f"claims   hvlab claims --from {out}/result.json says why")
     return "\n".join(lines)
 
 

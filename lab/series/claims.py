@@ -54,23 +54,24 @@ def load(path: Path) -> Claims:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, 1)
             hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(_KEYS)}"
-            raise BadInput(f"unknown key {key!r}", where=_place(path, text, key), hint=hint)
+            raise BadInput(f"unknown key {key!r}", where=place_of(path, text, key), hint=hint)
     fits: VersionRange | None = None
     if "fits" in data:
         try:
             fits = VersionRange.parse(str(data["fits"]))
         except ValueError as e:
-            raise BadInput(str(e), where=_place(path, text, "fits"), hint='write "7.3" or "7.2-7.4"') from e
+            raise BadInput(str(e), where=place_of(path, text, "fits"), hint='write "7.3" or "7.2-7.4"') from e
     lists = {}
     for key in _KEYS[1:]:
         value = data.get(key, [])
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise BadInput(f"{key} must be a list of strings", where=_place(path, text, key))
+            raise BadInput(f"{key} must be a list of strings", where=place_of(path, text, key))
         lists[key] = tuple(value)
     return Claims(fits, **lists)
 
 
-def _place(path: Path, text: str, key: str) -> str:
+def place_of(path: Path, text: str, key: str) -> str:
+    """``FILE:LINE`` of the first line of ``text`` that sets ``key`` or opens the table of that name."""
     pattern = re.compile(rf'^\s*\[*"?{re.escape(key)}\b')
     for number, line in enumerate(text.splitlines(), 1):
         if pattern.match(line):

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.cache import Cache
+from lab.judge import claims
 from lab.judge.verdict import compare_runs, exit_code, series_verdict
+from lab.model.claim import ClaimTable
 from lab.model.coverage import Coverage
 from lab.model.errors import LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
@@ -21,7 +23,7 @@ from lab.model.surface import Addition
 from lab.progress import Progress
 from lab.surface.added import summary
 from lab.templates import load_machine, parse_params
-from lab.validate import kernels, surface
+from lab.validate import claim_files, kernels, surface
 from lab.validate.blame import name_patches
 from lab.validate.building import BuiltSides, build_bases, build_sides, failed
 from lab.validate.coverage import CoverageRequest, measure
@@ -48,6 +50,8 @@ class ValidateRequest:
     coverage: bool = False
     coverage_of: str = ""
     """Measure all lines of these files (folder, file or pattern) instead of the changed lines."""
+    claims: tuple[str, ...] = ()
+    """Run the scenarios of these review claims alone."""
     whole: bool = False
     """Build the whole kernel even where the driver's module alone would do."""
 
@@ -133,7 +137,7 @@ def _coverage(
 def _drive(
     request: ValidateRequest, series: Series, cache: Cache, sides: list[BuiltSides], progress: Progress
 ) -> tuple[tuple[KernelRun, ...], tuple[ScenarioPair, ...]]:
-    named = tuple(dict.fromkeys((*request.fixes, *series.fixes, *series.guards)))
+    named = request.claims or tuple(dict.fromkeys((*request.fixes, *series.fixes, *series.guards)))
     runner = Runner(cache, progress, request.machine, request.params, request.selectors.qemu)
     runs: list[KernelRun] = []
     pairs: list[ScenarioPair] = []
@@ -199,7 +203,7 @@ def _run_sides(
             kernel=kernel,
             out=request.out / (side if len(request.flavours) == 1 else f"{side}-{sides.flavour}"),
             claims=named,
-            quick=request.quick,
+            quick=request.quick or bool(request.claims),
             expression=request.expression,
             keep=request.keep if side == "patched" else None,
         )
@@ -251,7 +255,19 @@ def _result(
         fixes=fixes,
         started=started,
         additions=added,
+        claims=_claims(request, series, str(source.version), base_runs, patched_runs),
     )
+
+
+def _claims(
+    request: ValidateRequest, series: Series, version: str, base: list[KernelRun], patched: list[KernelRun]
+) -> ClaimTable:
+    known = claim_files.load_all()
+    if request.claims:
+        chosen = claim_files.select(known, request.claims)
+    else:
+        chosen = claims.touched(known, [*base, *patched], (*request.fixes, *series.fixes, *series.guards))
+    return claims.table(chosen, ((version, base), (series.name, patched)))
 
 
 def _machine(request: ValidateRequest) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from lab.judge.armed import required
 from lab.judge.verdict import compare_runs, exit_code, series_verdict
+from lab.model.claim import ClaimRow, ClaimTable, Finding, Standing
 from lab.model.coverage import Coverage, CoveredFile
 from lab.model.result import DetectorProof, KernelRun, PhaseTime, ScenarioOutcome, ValidateResult
 from lab.model.verdict import Verdict
@@ -32,6 +33,18 @@ COVERAGE = Coverage(
     guests=3,
     lost=("unmapped_gpa_reaches_the_vmm: the guest is dead",),
     notes=("passed without counters and not with them: two_vps",),
+)
+CLAIMS = (
+    ClaimRow(
+        "C16",
+        "MMIO is mapped at vm_pgoff " + HOSTILE,
+        "wrong PFN",
+        (
+            Finding(Standing.REPRODUCED, "reads " + HOSTILE, "bar_pages", "plain", ("x" * 400, HOSTILE)),
+            Finding(Standing.NOT_REPRODUCED, "3 deciding scenarios passed", "bar_pages", "plain"),
+        ),
+    ),
+    ClaimRow("C15", "a stub", "build", (Finding(Standing.NOT_DECIDED, "no arm64 here"),) * 2),
 )
 LOCK = {
     "kind": "debian",
@@ -117,6 +130,7 @@ def result() -> ValidateResult:
         fixes=fixes,
         reproduce=("hvlab validate tests/series/mmio-on-demand --base lock:base.lock",),
         started="2026-11-23T04:00:00+00:00",
+        claims=ClaimTable(("7.3.4", "mmio-on-demand"), CLAIMS),
         coverage=COVERAGE,
     )
 

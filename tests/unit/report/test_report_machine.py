@@ -14,7 +14,8 @@ import pytest
 
 from lab.model.result import ValidateResult
 from lab.model.verdict import Change, Verdict
-from lab.report import junit, result_json
+from lab.report import claims as claims_text
+from lab.report import html, junit, result_json, terminal
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "result-schema.md"
 
@@ -128,3 +129,16 @@ def test_junit_has_the_evidence_of_both_sides(result: ValidateResult) -> None:
 def test_junit_of_a_claim_that_still_fails_is_a_failure(result: ValidateResult) -> None:
     root = ET.fromstring(junit.xml(replace(result, fixes=("C23",))))
     assert root.find(".//testcase[@name='still_broken']/failure") is not None
+
+
+def test_claims_stand_in_every_voice(result: ValidateResult) -> None:
+    claims = result_json.as_dict(result)["claims"]
+    assert [claim["id"] for claim in claims] == ["C16", "C15"]
+    assert [kernel["standing"] for kernel in claims[0]["kernels"]] == ["reproduced", "not reproduced"]
+    text = terminal.table(result, out=Path("out"))
+    assert "C16    reproduced      not reproduced" in text
+    assert "claims   hvlab claims --from out/result.json says why" in text
+    told = claims_text.lines(result.claims, 100) if result.claims else []
+    assert "  everywhere      not decided because: no arm64 here" in told
+    page = html.page(result, {})
+    assert "Review claims" in page and "not decided because: no arm64 here" in page

@@ -190,11 +190,20 @@ class Vmm:
         return self._region(number, gfn, pages, start, writable, False, over=over)
 
     def map_physical(
-        self, address: int, gfn: int, pages: int, writable: bool = True, *, host_writable: bool = True
+        self,
+        address: int,
+        gfn: int,
+        pages: int,
+        writable: bool = True,
+        *,
+        host_writable: bool = True,
+        mapped_pages: int = 0,
     ) -> Region:
-        """Region of physical memory at ``address`` through /dev/mem: the control experiment."""
-        number = self._map(["devmem", f"{address:#x}"], 0, pages, host_writable)
-        return self._region(number, gfn, pages, 0, writable, False)
+        """Region of physical memory at ``address`` through /dev/mem: the control experiment.
+        ``mapped_pages`` as in :meth:`map_bar`."""
+        host, over = ["devmem", f"{address:#x}"], bool(mapped_pages)
+        number = self._map(host, 0, mapped_pages or pages, host_writable, guard=over)
+        return self._region(number, gfn, pages, 0, writable, False, over=over)
 
     def map_file(
         self,

@@ -265,6 +265,7 @@ def mapped(
         vps: int = 1,
         through: str = "vfio",
         host_writable: bool = True,
+        mapped_pages: int = 0,
     ) -> Mapped:
         lab.passthrough(device)
         if not child.hello()["vps"]:
@@ -276,11 +277,19 @@ def mapped(
         try:
             if through == "vfio":
                 region = child.map_bar(
-                    device.bdf, device.bar, gfn, count, first_page=first_page, host_writable=host_writable
+                    device.bdf,
+                    device.bar,
+                    gfn,
+                    count,
+                    first_page=first_page,
+                    host_writable=host_writable,
+                    mapped_pages=mapped_pages,
                 )
             else:
                 address = (bar_spa + first_page) << 12
-                region = child.map_physical(address, gfn, count, host_writable=host_writable)
+                region = child.map_physical(
+                    address, gfn, count, host_writable=host_writable, mapped_pages=mapped_pages
+                )
         except VmmError as e:
             refused(e, partition, gfn, range(bar_spa, bar_spa + device.pages))
             raise

@@ -25,7 +25,7 @@ def audit_children(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, vmms: S
 
     The root's kernel may be at work while both are read (a destroyed partition goes after an RCU grace
     period, pages migrate), so only what stays for GONE_BUDGET seconds counts. A scenario that has failed
-    already keeps its own reason: what the audit found is evidence then, no second failure.
+    already keeps its own reason: what one look finds is evidence then, no second failure.
     """
     if not lab.witness.sees_slat:
         return
@@ -36,7 +36,7 @@ def audit_children(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, vmms: S
     if not running:
         return  # no VMM, no partition: check_afterwards waits until they are gone
     try:
-        problems, leaves = _settled(lab, running)
+        problems, leaves = _settled(lab, running, 0.0 if evidence.failed else GONE_BUDGET)
     except GuestDied:
         return  # told by the checks that follow
     except LabError as e:
@@ -54,8 +54,8 @@ def audit_children(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, vmms: S
         evidence.fail(f"SLAT audit: {judge_slat.classes(problems)}")
 
 
-def _settled(lab: BaseLab, vmms: Sequence[Vmm]) -> tuple[list[str], list[str]]:
-    deadline = time.monotonic() + GONE_BUDGET
+def _settled(lab: BaseLab, vmms: Sequence[Vmm], patience: float) -> tuple[list[str], list[str]]:
+    deadline = time.monotonic() + patience
     while True:
         regions = [live for live in (explained(vmm.live()) for vmm in vmms) if live]
         slats = [lab.hypervisor.slat(partition) for partition in lab.witness.children()]

@@ -78,7 +78,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claims = set(filter(None, config.getoption("--hvlab-claims").split(",")))
 
     def quick(mark: ScenarioMark | None) -> bool:
-        return mark is not None and (bool(claims & set(mark.claims)) if claims else mark.quick)
+        if mark is None or mark.slow:
+            return False
+        return bool(claims & set(mark.claims)) if claims else mark.quick
 
     if config.getoption("--hvlab-quick"):
         config.hook.pytest_deselected(items=[i for i, m in marks if not quick(m)])

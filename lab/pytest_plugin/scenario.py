@@ -14,7 +14,8 @@ class ScenarioMark:
     """Arguments of ``@pytest.mark.scenario``.
 
     ``claims`` it decides; ``needs`` abilities of the kernel under test (see abilities.py), without
-    which there is nothing to judge; ``quick`` puts it into the set that a warm validate runs first;
+    which there is nothing to judge; ``quick`` puts it into the set that a warm validate runs first, as
+    does a claim that the series names, unless it is ``slow``;
     ``kernel_args`` are added to the root's command line (scenarios with equal ones share a boot);
     ``expects`` names splat classes that are part of the scenario; ``unmodelled_ok`` lifts the rule
     that a call which the stand-in does not model makes the scenario inconclusive; ``unfixed`` boots the
@@ -26,6 +27,7 @@ class ScenarioMark:
     claims: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     quick: bool = False
+    slow: bool = False
     kernel_args: tuple[str, ...] = ()
     expects: tuple[str, ...] = ()
     unmodelled_ok: bool = False

@@ -22,7 +22,7 @@ def word(page, offset):
     return 0xC0DE_0000_0000_0000 | page << 16 | offset
 
 
-@scenario(claims=("C16",), needs=("map_on_first_touch",))
+@scenario(slow=True, claims=("C16",), needs=("map_on_first_touch",))
 def test_every_page_takes_what_the_child_writes_and_nothing_else_changes(lab, mapped, device, evidence):
     if device.memory is None:
         pytest.skip("the host cannot look into this device")
@@ -47,7 +47,7 @@ def test_every_page_takes_what_the_child_writes_and_nothing_else_changes(lab, ma
     assert after == canary, "RAM of the root changed that the child never had"
 
 
-@scenario(claims=("C16",), needs=("map_on_first_touch",))
+@scenario(slow=True, claims=("C16",), needs=("map_on_first_touch",))
 def test_every_width_at_both_borders_of_every_page_boundary(mapped, device):
     m = mapped(device)
     accesses = [

@@ -36,7 +36,7 @@ def replace(child, region):
     child.host_write(region, REPLACED * PAGE, 4, NEW)
 
 
-@scenario(claims=("C22",))
+@scenario(slow=True, claims=("C22",))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_replaced_page_of_a_huge_page_is_what_the_child_gets(child, root, slat, lab, evidence, when):
     """``when``: the page is replaced before or after the child has touched the huge page."""
@@ -57,7 +57,7 @@ def test_replaced_page_of_a_huge_page_is_what_the_child_gets(child, root, slat, 
     )
 
 
-@scenario(claims=("C22",))
+@scenario(slow=True, claims=("C22",))
 def test_write_to_a_replaced_page_of_a_huge_page_reaches_the_vmm(child, root, evidence):
     region = huge_region(child, root, evidence)
     replace(child, region)
@@ -67,7 +67,7 @@ def test_write_to_a_replaced_page_of_a_huge_page_reaches_the_vmm(child, root, ev
     assert host == 0x600D, "the child writes into a page that the VMM has given up"
 
 
-@scenario(claims=("C23",))
+@scenario(slow=True, claims=("C23",))
 def test_refused_map_of_ram_is_an_error_and_no_warning(child, ledger, evidence):
     child.create_partition(vps=1)
     region = child.map_anonymous(GFN, 4)
@@ -80,7 +80,7 @@ def test_refused_map_of_ram_is_an_error_and_no_warning(child, ledger, evidence):
     child.read(0, region.gpa, 4)
 
 
-@scenario(claims=("C23",))
+@scenario(slow=True, claims=("C23",))
 def test_touch_of_ram_that_the_vmm_unmapped_is_no_warning(child, evidence):
     """Nothing is injected: whoever may open /dev/mshv does this."""
     child.create_partition(vps=1)
@@ -91,7 +91,7 @@ def test_touch_of_ram_that_the_vmm_unmapped_is_no_warning(child, evidence):
     assert result.message is not None, "the child reads memory that the VMM has unmapped"
 
 
-@scenario()
+@scenario(slow=True)
 @pytest.mark.parametrize("touched", [0, 1])
 def test_removed_ram_is_unknown_to_the_hypervisor(child, slat, lab, evidence, touched):
     """Pages of a movable region that were never touched are mapped without access."""

@@ -46,7 +46,7 @@ def churn(lab, child, device, rounds):
     return counts
 
 
-@scenario(needs=("map_on_first_touch",))
+@scenario(slow=True, needs=("map_on_first_touch",))
 def test_rounds_of_create_and_destroy_leave_nothing_in_the_root(lab, child, device, ledger, evidence):
     rounds = rounds_of(lab)
     pools = [p.pool_total for p in lab.hypervisor.partitions()] if lab.witness.sees_slat else []
@@ -78,7 +78,7 @@ def check_deposits(lab, ledger, evidence, before, pools, rounds):
     assert after[0] - pools[0] < rounds, f"the root's own deposits grew from {pools[0]} to {after[0]} pages"
 
 
-@scenario(needs=("map_on_first_touch",), kernel_args=("page_owner=on",))
+@scenario(slow=True, needs=("map_on_first_touch",), kernel_args=("page_owner=on",))
 def test_no_stack_through_the_driver_owns_more_and_more_pages(lab, child, device, evidence):
     rounds = rounds_of(lab)
     counts = churn(lab, child, device, rounds)
@@ -88,7 +88,7 @@ def test_no_stack_through_the_driver_owns_more_and_more_pages(lab, child, device
     assert not grown, grown[0]
 
 
-@scenario(needs=("map_on_first_touch",))
+@scenario(slow=True, needs=("map_on_first_touch",))
 def test_kmemleak_finds_nothing_of_the_driver(lab, child, device, evidence):
     if leaks.kmemleak(lab.root) is None:
         pytest.skip("this kernel has no kmemleak")

@@ -41,7 +41,7 @@ def ask(lab, child, device, kind, gfn, pages, evidence):
     return error, took
 
 
-@scenario(claims=("C10",))
+@scenario(slow=True, claims=("C10",))
 @pytest.mark.parametrize("kind", ["ram", "mmio"])
 def test_region_of_more_pages_than_a_counter_holds_is_refused_at_once(lab, child, device, evidence, kind):
     lab.passthrough(device)
@@ -54,7 +54,7 @@ def test_region_of_more_pages_than_a_counter_holds_is_refused_at_once(lab, child
     assert child.read(0, 0, 8) is not None
 
 
-@scenario(claims=("C10",))
+@scenario(slow=True, claims=("C10",))
 @pytest.mark.parametrize("kind", ["ram", "mmio"])
 def test_region_over_the_end_of_guest_memory_is_refused(lab, child, device, evidence, kind):
     """guest_pfn + size must not wrap: a region that does is found by no lookup, and overlaps unnoticed."""

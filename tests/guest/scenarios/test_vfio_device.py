@@ -18,7 +18,7 @@ REQUEST_SECONDS = 10.0
 """For the kernel to ask for a device back; it repeats itself every ten seconds, the first time at once."""
 
 
-@scenario(claims=("C3",))
+@scenario(slow=True, claims=("C3",))
 @pytest.mark.parametrize(
     "order", ["-".join(o) for o in itertools.permutations(("device", "bar", "partition"))]
 )
@@ -43,7 +43,7 @@ def test_files_closed_in_any_order_under_a_storm_leave_nothing(lab, mapped, devi
     assert not m.owners(), "pages of the BAR are still mapped by a child"
 
 
-@scenario(claims=("C16",))
+@scenario(slow=True, claims=("C16",))
 def test_bar_works_after_the_device_file_was_closed(mapped, storm, device, evidence):
     m = mapped(device, vps=2)
     with storm(m) as reads:
@@ -53,7 +53,7 @@ def test_bar_works_after_the_device_file_was_closed(mapped, storm, device, evide
     evidence.observe("pages that read right", m.pages)
 
 
-@scenario(claims=("C11",))
+@scenario(slow=True, claims=("C11",))
 def test_device_that_the_kernel_wants_back_is_gone_from_the_child(lab, mapped, storm, device, root, evidence):
     m = mapped(device, vps=2)
     lab.spoil("a device was taken from its driver")
@@ -74,7 +74,7 @@ def test_device_that_the_kernel_wants_back_is_gone_from_the_child(lab, mapped, s
     root.run(wait)
 
 
-@scenario(claims=("C16",))
+@scenario(slow=True, claims=("C16",))
 def test_bar_that_moved_is_found_at_its_new_place(lab, mapped, device, root, slat, evidence):
     m = mapped(device)
     assert m.read(1) == m.expected(1), f"page 1 is {m.place(1)}"
@@ -98,7 +98,7 @@ def test_bar_that_moved_is_found_at_its_new_place(lab, mapped, device, root, sla
         assert not again.audit(), again.audit()[0]
 
 
-@scenario(claims=("C16",))
+@scenario(slow=True, claims=("C16",))
 def test_two_devices_in_two_partitions_swap_places(lab, mapped, storm, device, edu, evidence):
     m = mapped(device, vps=2)
     lab.passthrough(edu)
@@ -128,7 +128,7 @@ def m_owners(m):
     return len(m.slat.owners(m.bar_spa)) if m.slat.seen else 1
 
 
-@scenario(claims=("C16",))
+@scenario(slow=True, claims=("C16",))
 def test_two_devices_at_neighbouring_frames_of_one_child(mapped, storm, device, edu, evidence):
     m = mapped(device, vps=2, pages=16)
     beside = mapped(edu, pages=16, gfn=m.region.gfn + 16)

@@ -14,7 +14,7 @@ RAM_WORD = 0x0BAD_0BAD_0BAD_0BAD
 """What the VMM's own memory is full of where a BAR was mapped before."""
 
 
-@scenario(claims=("C11",))
+@scenario(slow=True, claims=("C11",))
 def test_decoding_off_and_on_under_a_storm_shows_the_device_or_nothing(mapped, storm, device, evidence):
     m = mapped(device, vps=2)
     # Decoding takes whole mappings away: more than this region's pages, on both sides of them.
@@ -32,7 +32,7 @@ def test_decoding_off_and_on_under_a_storm_shows_the_device_or_nothing(mapped, s
     assert left == (0, 0), f"{left} pages are left of the whole BAR and of a part of it"
 
 
-@scenario(claims=("C3",))
+@scenario(slow=True, claims=("C3",))
 @both_ways
 def test_ram_at_the_address_of_a_live_region_stays_out_of_reach(mapped, storm, device, evidence, through):
     m = mapped(device, vps=2, through=through)
@@ -48,7 +48,7 @@ def test_ram_at_the_address_of_a_live_region_stays_out_of_reach(mapped, storm, d
     assert not any(r.ok for r in results), "the child reads through a region whose BAR is gone"
 
 
-@scenario(claims=("C3",))
+@scenario(slow=True, claims=("C3",))
 def test_other_pages_of_the_bar_at_the_address_are_what_the_child_reads(mapped, storm, device, evidence):
     m = mapped(device, vps=2, pages=8)
     m.touch(0)
@@ -59,7 +59,7 @@ def test_other_pages_of_the_bar_at_the_address_are_what_the_child_reads(mapped, 
     evidence.observe("mappings that the child followed", 3)
 
 
-@scenario(claims=("C9",))
+@scenario(slow=True, claims=("C9",))
 def test_region_over_two_mappings_is_refused_or_right(lab, child, device, evidence):
     lab.passthrough(device)
     child.create_partition(vps=1)
@@ -77,7 +77,7 @@ def test_region_over_two_mappings_is_refused_or_right(lab, child, device, eviden
     assert not wrong, f"pages {wrong} of the region are not what the VMM has there"
 
 
-@scenario(claims=("C12",))
+@scenario(slow=True, claims=("C12",))
 def test_pages_made_read_only_later_are_read_only_in_the_child(mapped, storm, device, slat, evidence):
     m = mapped(device, vps=2, pages=8)
     m.touch(0)
@@ -101,7 +101,7 @@ def test_pages_made_read_only_later_are_read_only_in_the_child(mapped, storm, de
     assert left == 5, f"{left} pages are mapped where the VMM has access to 5"
 
 
-@scenario(claims=("C17",))
+@scenario(slow=True, claims=("C17",))
 @both_ways
 def test_one_of_two_regions_on_one_bar_goes_under_a_storm(mapped, storm, device, evidence, through):
     first = mapped(device, vps=2, pages=16, through=through)
@@ -116,7 +116,7 @@ def test_one_of_two_regions_on_one_bar_goes_under_a_storm(mapped, storm, device,
     assert not first.audit(), first.audit()[0]
 
 
-@scenario(claims=("C17",))
+@scenario(slow=True, claims=("C17",))
 @both_ways
 def test_regions_that_come_and_go_under_a_storm_leave_nothing(mapped, storm, device, evidence, through):
     m = mapped(device, vps=2, pages=8, through=through)

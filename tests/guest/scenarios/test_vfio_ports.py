@@ -26,7 +26,7 @@ def gone(lab, root, device, budget=UNPLUG_SECONDS):
     return not lab.settle(lambda: [0] * int(root.run(look).out), budget)
 
 
-@scenario()
+@scenario(slow=True)
 def test_reset_under_a_storm_shows_the_device_or_nothing(mapped, storm, behind_port, evidence):
     m = mapped(behind_port, vps=2)
     with storm(m) as reads:
@@ -38,7 +38,7 @@ def test_reset_under_a_storm_shows_the_device_or_nothing(mapped, storm, behind_p
     evidence.observe("pages that read right after resets", m.pages)
 
 
-@scenario()
+@scenario(slow=True)
 def test_device_that_is_unplugged_in_good_order_leaves_nothing(
     lab, mapped, storm, behind_port, root, evidence
 ):
@@ -63,7 +63,7 @@ def test_device_that_is_unplugged_in_good_order_leaves_nothing(
     assert not any(r.ok for r in results), "the child reads where the device was"
 
 
-@scenario()
+@scenario(slow=True)
 def test_device_that_is_torn_out_leaves_no_way_to_its_place(lab, mapped, storm, behind_port, root, evidence):
     m = mapped(behind_port, vps=2)
     lab.spoil("a device was torn out")

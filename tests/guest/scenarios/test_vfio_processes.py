@@ -12,7 +12,7 @@ both_ways = pytest.mark.parametrize("through", ["vfio", "devmem"])
 ROUNDS = 3
 
 
-@scenario(claims=("C3",))
+@scenario(slow=True, claims=("C3",))
 @both_ways
 def test_copy_of_the_vmm_comes_and_goes_beside_its_mappings(mapped, storm, device, evidence, through):
     m = mapped(device, vps=2, through=through)
@@ -30,7 +30,7 @@ def test_copy_of_the_vmm_comes_and_goes_beside_its_mappings(mapped, storm, devic
     assert not left, "the child keeps pages because a copy of the VMM still maps them"
 
 
-@scenario(claims=("C17",))
+@scenario(slow=True, claims=("C17",))
 @both_ways
 def test_vmm_killed_beside_a_copy_takes_its_mappings_with_it(lab, mapped, device, root, evidence, through):
     m = mapped(device, vps=2, through=through)
@@ -49,7 +49,7 @@ def test_vmm_killed_beside_a_copy_takes_its_mappings_with_it(lab, mapped, device
     assert not left, f"{left} pages stay mapped although the VMM that mapped them is dead"
 
 
-@scenario(claims=("C17",))
+@scenario(slow=True, claims=("C17",))
 @both_ways
 def test_vmm_killed_in_the_middle_of_a_touch_leaves_nothing(lab, mapped, device, evidence, through):
     for _ in range(ROUNDS):
@@ -65,7 +65,7 @@ def test_vmm_killed_in_the_middle_of_a_touch_leaves_nothing(lab, mapped, device,
     evidence.observe("VMMs killed", ROUNDS)
 
 
-@scenario(claims=("C16",))
+@scenario(slow=True, claims=("C16",))
 def test_vmm_killed_beside_another_leaves_that_one_alone(lab, mapped, storm, device, edu, evidence):
     m = mapped(device, vps=2)
     lab.passthrough(edu)

@@ -28,7 +28,7 @@ _REPORTER = re.compile(
     r"|refcount_warn_saturate|__list_(?:add|del_entry)_valid\w*|debug_object_\w+"
     r"|debug_check_no_obj_freed|debug_print_object|warn_bogus_\w+|bad_page|debug_check_\w+|register_lock_class|add_chain_cache|alloc_debug_\w+"
     r"|slab_err|object_err|check_preemption_disabled"
-    r"|debug_smp_processor_id|watchdog_\w+|rcu_sched_clock_irq|native_\w*halt|memcpy|memset|memmove"
+    r"|debug_smp_processor_id|watchdog_\w+|rcu_sched_clock_irq|native_\w*halt|(?:__)?mem(?:cpy|set|move)\w*"
     r"|__?kmalloc\w*|_?_?kmem_cache_alloc\w*|__kvmalloc\w*|kmemdup\w*)"
 )
 _LOCKING = re.compile(

@@ -63,6 +63,8 @@ class Report:
     cpu: int | None = None
     place: str = ""
     access: str = ""
+    fault: str = ""
+    """The function of an RIP line above the stack."""
     second_banner: str = ""
     count: int = 0
     last: int = 0
@@ -213,6 +215,9 @@ class Report:
             self.frames.clear()
             self.in_trace = self.stack_closed = False
         elif _HEADING.match(text) and not self.stack_closed:
+            if not self.in_trace:
+                # What stood above is where preemption was disabled, or the like; but for the faulting place.
+                self.frames = [self.fault] if self.fault else []
             self.in_trace = True
         elif text.endswith(">") and _ENCLOSURE.match(text):
             self._enclosure(text)
@@ -233,7 +238,10 @@ class Report:
             self._close_stack()
 
     def _frame(self, text: str) -> None:
-        name = frame(text) or instruction_pointer(text)
+        fault = instruction_pointer(text)
+        name = frame(text) or fault
+        if fault and not self.in_trace:
+            self.fault = fault
         if name is not None:
             if len(self.frames) < FRAME_LIMIT and self.frames[-1:] != [name]:
                 self.frames.append(name)

@@ -65,6 +65,12 @@ DIE = r"(?:: [0-9a-f]{4} \[#\d+\]| \[#\d+\])"
 _KIND = r"(?:\[ )?(?:WARNING|INFO|BUG): "
 """Lockdep banners changed their first word and lost their brackets over the years."""
 
+_BEFORE_TREE = re.compile(
+    r"(?<![^\s(])/(?!sys/|proc/)[^\s:]{0,200}?/?(?=(?:arch|block|crypto|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net"
+    r"|rust|security|sound|virt)/)"
+)
+"""Where a kernel was built: some reports name files as the compiler was called with them."""
+
 TITLE_LIMIT = 200
 """Characters of an alternative title; a banner may carry a whole printk record."""
 
@@ -133,19 +139,23 @@ def also_titles(rule: Rule, facts: Facts, banners: tuple[str, ...]) -> tuple[str
 def _bare(banner: str) -> str:
     """Old lockdep banners stand in brackets."""
     framed = banner.startswith("[ ") and banner.endswith(" ]")
-    return banner[2:-2] if framed else banner.strip()
+    return _in_tree(banner[2:-2] if framed else banner.strip())
+
+
+def _in_tree(text: str) -> str:
+    return _BEFORE_TREE.sub("", text) if "/" in text else text
 
 
 def _values(facts: Facts) -> dict[str, str]:
     values = {name: value.strip() for name, value in facts.groups.items() if value}
     if "func" in values:
         values["func"] = base_name(values["func"])
-    values.setdefault("file", "?")
+    values["file"] = _in_tree(values.get("file", "?"))
     values.update(
         where=facts.where,
         caller=facts.caller,
         locks=" / ".join(facts.locks),
-        place=f": {facts.place}" if facts.place else "",
+        place=f": {_in_tree(facts.place)}" if facts.place else "",
         access=facts.access,
     )
     return values

@@ -27,7 +27,7 @@ from lab.validate.kernels import embedded_series
 from lab.validate.walk import ValidateRequest, validate
 
 WIDTH = 100
-FLAVOURS = "plain,debug"
+FLAVOURS = "plain"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -49,7 +49,7 @@ def add_verbs(verbs: Any) -> None:
         "--flavour",
         metavar="F,F",
         action="append",
-        help=f"kernel flavours to run, may be repeated (default: {FLAVOURS})",
+        help=f"kernel flavours to run, such as plain,debug (default: {FLAVOURS})",
     )
     parser.add_argument(
         "--from", metavar="RESULT.json", nargs="+", type=Path, dest="results", help="read these, run nothing"

@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--hvlab-qemu", metavar="PATH", help="qemu-system-x86_64 to use")
     add("--hvlab-no-sandbox", action="store_true", help="build without a sandbox")
     add("--hvlab-quick", action="store_true", help="only the quick set: marked quick, or of the claims named")
+    add("--hvlab-slow", action="store_true", help="slow scenarios belong to the quick set too")
     add("--hvlab-claims", metavar="C1,C2", default="", help="claims whose scenarios are the quick set")
     add(
         "--hvlab-order",
@@ -77,8 +78,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(f"two scenarios share an id: {', '.join(twice)}")
     claims = set(filter(None, config.getoption("--hvlab-claims").split(",")))
 
+    slow = config.getoption("--hvlab-slow")
+
     def quick(mark: ScenarioMark | None) -> bool:
-        if mark is None or mark.slow:
+        if mark is None or (mark.slow and not slow):
             return False
         return bool(claims & set(mark.claims)) if claims else mark.quick
 

@@ -42,6 +42,7 @@ class DriveRequest:
     qemu: str | None = None
     claims: tuple[str, ...] = ()
     quick: bool = False
+    slow: bool = False
     expression: str | None = None
     keep: str | None = None
     factor: float = 1.0
@@ -93,6 +94,8 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         argv.append(f"--hvlab-qemu={request.qemu}")
     if request.quick:
         argv.append("--hvlab-quick")
+    if request.slow:
+        argv.append("--hvlab-slow")
     if request.claims:
         argv.append(f"--hvlab-claims={','.join(request.claims)}")
     if request.expression:

@@ -51,6 +51,8 @@ class RunPlan:
     out: Path
     claims: tuple[str, ...] = ()
     quick: bool = False
+    slow: bool = False
+    """Slow scenarios belong to the quick set too."""
     expression: str | None = None
     keep: str | None = None
 
@@ -105,7 +107,7 @@ class Runner:
 
         ``on_quick`` gets the run as it stands when the quick set is judged.
         """
-        selection = digest("\0".join(plan.claims), str(plan.quick), plan.expression or "")
+        selection = digest("\0".join(plan.claims), str((plan.quick, plan.slow)), plan.expression or "")
         key = digest(plan.kernel.key, self.lab_key(), selection)
         if plan.side == "base" and (entry := self._cache.get("run", key)) is not None:
             run = run_from_json(json.loads((entry / "run.json").read_text()))
@@ -148,6 +150,7 @@ class Runner:
             qemu=self._qemu,
             claims=plan.claims,
             quick=plan.quick,
+            slow=plan.slow,
             expression=plan.expression,
             keep=plan.keep,
             factor=flavour(plan.kernel.flavour).time_factor,

@@ -204,6 +204,7 @@ def _run_sides(
             out=request.out / (side if len(request.flavours) == 1 else f"{side}-{sides.flavour}"),
             claims=named,
             quick=request.quick or bool(request.claims),
+            slow=bool(request.claims),
             expression=request.expression,
             keep=request.keep if side == "patched" else None,
         )

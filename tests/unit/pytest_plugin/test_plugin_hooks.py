@@ -64,6 +64,14 @@ def test_quick_set_with_claims_is_what_decides_them(run):
     assert sorted(order(events)) == ["four", "sixteen"]
 
 
+def test_slow_scenarios_are_in_the_quick_set_only_where_all_of_a_claim_is_asked_for(run):
+    slow = THREE + '@pytest.mark.scenario(claims=("C4",), slow=True)\ndef test_storm(): pass\n'
+    _, events = run(slow, "--hvlab-quick", "--hvlab-claims=C4")
+    assert order(events) == ["four"]
+    _, events = run(slow, "--hvlab-quick", "--hvlab-claims=C4", "--hvlab-slow")
+    assert sorted(order(events)) == ["four", "storm"]
+
+
 def test_quick_scenarios_come_first_and_their_end_is_told(run):
     result, events = run(THREE, "--hvlab-claims=C17")
     result.assert_outcomes(passed=4)

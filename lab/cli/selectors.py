@@ -37,6 +37,14 @@ def add_kernel_selectors(parser: argparse.ArgumentParser, *, series_option: bool
         group.add_argument("--kernel", metavar="IMAGE", type=Path, help="boot this bzImage as it is")
     add_source(group)
     group.add_argument(
+        "--config",
+        metavar="FRAGMENT",
+        action="append",
+        type=Path,
+        default=[],
+        help="kernel settings on top of the flavour's, for all kernels of this run; may be repeated",
+    )
+    group.add_argument(
         "--qemu", metavar="PATH", help="qemu-system-x86_64, or the root of an unpacked QEMU package"
     )
     group.add_argument(
@@ -48,7 +56,9 @@ def add_kernel_selectors(parser: argparse.ArgumentParser, *, series_option: bool
 
 
 def selectors_of(args: argparse.Namespace, *, series: str | None = None) -> Selectors:
-    """Selectors from parsed arguments; ``series`` when the verb takes it by position."""
+    """Selectors from parsed arguments; ``series`` when the verb takes it by position. Raises BadInput."""
+    if missing := [path for path in args.config if not path.is_file()]:
+        raise BadInput("no such file", where=str(missing[0]), hint="--config takes a file of kernel settings")
     return Selectors(
         series=series if series is not None else getattr(args, "series", None),
         base=args.base,
@@ -60,6 +70,7 @@ def selectors_of(args: argparse.Namespace, *, series: str | None = None) -> Sele
         qemu=args.qemu,
         sandboxed=not args.no_sandbox,
         jobs=args.jobs,
+        config=tuple(path.resolve() for path in args.config),
     )
 
 

@@ -138,6 +138,8 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--base", "lock:base.lock"] if not args.tree else ["--tree", args.tree]
     for flavour in args.flavour or []:
         words += ["--flavour", flavour]
+    for fragment in args.config:
+        words += ["--config", str(fragment)]
     if args.fixes:
         words += ["--fixes", args.fixes]
     return shlex.join(words)

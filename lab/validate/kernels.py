@@ -20,7 +20,7 @@ from lab.cache import Cache
 from lab.hashing import digest
 from lab.judge.armed import needs_module
 from lab.model.errors import BadInput, KernelBuildFailed, LabUnavailable
-from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
+from lab.model.kernel import AppliedSeries, Flavour, KernelImage, KernelSource
 from lab.model.series import Series
 from lab.progress import Progress
 from lab.series import apply as apply_series
@@ -42,11 +42,19 @@ class Selectors:
     qemu: str | None = None
     sandboxed: bool = True
     jobs: int = 0
+    config: tuple[Path, ...] = ()
+    """Configuration fragments of the user's own, on top of the flavour's."""
 
     @property
     def make_jobs(self) -> int:
         """Parallel compilers for one kernel build."""
         return self.jobs or len(os.sched_getaffinity(0))
+
+    def kernel_flavour(self) -> Flavour:
+        """The flavour with the user's own fragments on top. Its name stays, and with it the detectors that
+        a pass needs: what a fragment takes away is missed when they are tripped."""
+        flavour = kernel_build.flavour(self.flavour)
+        return replace(flavour, fragments=(*flavour.fragments, *self.config))
 
 
 def embedded_series() -> Path:
@@ -111,7 +119,7 @@ class Builder:
         """Build the base kernel, or take it from the cache."""
         return kernel_build.build_base(
             source,
-            kernel_build.flavour(self.selectors.flavour),
+            self.selectors.kernel_flavour(),
             self.cache,
             self.sandbox,
             self.progress,
@@ -127,7 +135,7 @@ class Builder:
         """
         if not self.short_way or not can_build_module_only(source, applied):
             return None
-        flavour = kernel_build.flavour(self.selectors.flavour)
+        flavour = self.selectors.kernel_flavour()
         common = (self.cache, self.sandbox, self.progress, self.selectors.make_jobs)
         modular = build_base_modular(base, source, flavour, *common)
         try:
@@ -142,7 +150,7 @@ class Builder:
             base,
             source,
             applied,
-            kernel_build.flavour(self.selectors.flavour),
+            self.selectors.kernel_flavour(),
             self.cache,
             self.sandbox,
             self.progress,
@@ -156,7 +164,7 @@ class Builder:
         module alone. KernelBuildFailed, also where that module does not match its base."""
         common = (self.cache, self.sandbox, self.progress, self.selectors.make_jobs, files)
         if not base.modules:
-            flavour = kernel_build.flavour(self.selectors.flavour)
+            flavour = self.selectors.kernel_flavour()
             return kernel_build.build_patched(base, source, applied, flavour, *common)
         try:
             return build_module(base, source, applied, *common)
@@ -191,7 +199,7 @@ def prepare(selectors: Selectors, progress: Progress, cache: Cache | None = None
     with progress.phase("fetch"):
         source = fetch(selectors, series, cache, progress)
     # Slow kernels get the driver as a module: every lab after the first is then a fork of a snapshot.
-    slow = kernel_build.flavour(selectors.flavour).time_factor > 1.0
+    slow = selectors.kernel_flavour().time_factor > 1.0
     builder = Builder(selectors, cache, progress, choose_sandbox(selectors), short_way=slow)
     with progress.phase("build", "base"):
         base = builder.base(source)

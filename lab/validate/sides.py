@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lab.build import kernel as kernel_build
 from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only
 from lab.model.errors import KernelBuildFailed
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
@@ -59,7 +58,7 @@ class SideBuilder:
         self._builder = builder
         self._base = base
         self._source = source
-        self._flavour = kernel_build.flavour(builder.selectors.flavour)
+        self._flavour = builder.selectors.kernel_flavour()
         table = base_fixes.table() if fixes is None else fixes
         self._wanted = base_fixes.wanted(table, self._flavour.name, source.version)
         self._boot = tuple(fix for fix in self._wanted if fix.boot)

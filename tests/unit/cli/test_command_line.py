@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The front door: parsing, and the one place where errors become messages and exit codes."""
 
+import argparse
 import errno
 import os
 import subprocess
@@ -9,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from lab.build.config import merge
 from lab.cli import doctor, labs, look, validate
 from lab.cli import main as main_function
+from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.machine import state as machines
 from lab.machine.proc import ProcessId
 from lab.model.errors import BadInput, GuestDied, LabError, LabUnavailable
@@ -249,3 +252,20 @@ def test_doctor_fails_with_a_machine_that_is_not_fit(state, capsys, monkeypatch)
     monkeypatch.setattr(doctor, "_sandbox", lambda: {"name": "sandbox", "ok": False, "text": "none"})
     assert ends("doctor") == 4
     assert "BAD  sandbox: none" in capsys.readouterr().out
+
+
+def test_settings_of_the_users_own_come_on_top_of_every_flavours_own(tmp_path):
+    fragment = tmp_path / "mine.config"
+    fragment.write_text("# CONFIG_DETECT_HUNG_TASK is not set\n")
+    parser = argparse.ArgumentParser()
+    add_kernel_selectors(parser)
+    selectors = selectors_of(parser.parse_args(["--flavour", "debug", "--config", str(fragment)]))
+    flavour = selectors.kernel_flavour()
+    assert flavour.name == "debug", "a pass needs the detectors of the flavour, whatever was taken away"
+    assert merge(flavour.fragments)["DETECT_HUNG_TASK"] == "n"
+    assert merge(selectors_of(parser.parse_args([])).kernel_flavour().fragments)["DETECT_HUNG_TASK"] == "y"
+
+
+def test_settings_that_are_not_there_are_bad_input(state, capsys):
+    assert ends("validate", "--config", str(state / "none.config")) == 2
+    assert "none.config: no such file" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from long import code_key, load, save
+from clean import code_key, load, save
 
 from lab.child.bar import LinuxBar
 from lab.child.linux import LinuxChild

@@ -14,7 +14,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from long import load, save
+from clean import load, save
 
 from lab import paths
 from lab.build.standin import build_standin

@@ -174,6 +174,7 @@ class Vmm:
         host_writable: bool = True,
         partial: bool = False,
         mapped_pages: int = 0,
+        executable: bool = False,
     ) -> Region:
         """Region of BAR pages ``first_page``... through VFIO; the device must be bound to vfio-pci.
 
@@ -187,7 +188,7 @@ class Vmm:
         first, count = (first_page, mapped_pages or pages) if partial else (0, 0)
         number = self._map(host, first, count, host_writable, guard=bool(mapped_pages))
         start, over = 0 if partial else first_page, bool(mapped_pages)
-        return self._region(number, gfn, pages, start, writable, False, over=over)
+        return self._region(number, gfn, pages, start, writable, executable, over=over)
 
     def map_physical(
         self,

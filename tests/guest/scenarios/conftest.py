@@ -266,6 +266,7 @@ def mapped(
         through: str = "vfio",
         host_writable: bool = True,
         mapped_pages: int = 0,
+        executable: bool = False,
     ) -> Mapped:
         lab.passthrough(device)
         if not child.hello()["vps"]:
@@ -284,6 +285,7 @@ def mapped(
                     first_page=first_page,
                     host_writable=host_writable,
                     mapped_pages=mapped_pages,
+                    executable=executable,
                 )
             else:
                 address = (bar_spa + first_page) << 12

@@ -61,3 +61,24 @@ def test_write_to_read_only_ram_reaches_the_vmm(lab, child, ledger, evidence):
         return
     maps = [r for r in ledger.maps(lab.child_partition(), position) if r.words[2] & 2]
     assert not maps, "read-only RAM was mapped writable"
+
+
+@scenario(claims=("C8",), needs=("map_on_first_touch",))
+@pytest.mark.parametrize("executable", [False, True], ids=["region_rw", "region_rwx"])
+def test_instruction_fetch_from_a_device_reaches_the_vmm_and_maps_nothing(
+    mapped, device, ledger, evidence, executable
+):
+    m = mapped(device, pages=4, executable=executable)
+    m.child.read(0, 0, 8)  # the child's RAM is there from now on
+    position = ledger.mark()
+    (result,) = m.child.access([m.access(2, "execute")])
+    assert result.message is not None, "the child executes what lies in a device"
+    evidence.observe("message", result.message.name)
+    evidence.observe("access", result.message.access)
+    assert result.message.gpa == m.gpa(2)
+    if not ledger.seen:
+        evidence.unseen("map hypercalls")
+        return
+    calls = ledger.maps(m.partition, position)
+    assert calls == (), f"an instruction fetch maps {sum(c.rep_count for c in calls)} pages of the device"
+    assert result.message.name == "UNMAPPED_GPA", "the intercept was not handed on unchanged"

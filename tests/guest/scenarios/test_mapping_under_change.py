@@ -52,16 +52,17 @@ def test_read_only_mapping_of_a_bar_stays_read_only(mapped, device, slat, eviden
 
 
 @scenario(claims=("C9",))
+@pytest.mark.parametrize("pages", [16, 3], ids=["far", "one_page"])
 @pytest.mark.parametrize("through", ["vfio", "devmem"])
-def test_region_longer_than_its_mapping_maps_nothing_beyond(mapped, device, slat, evidence, through):
+def test_region_longer_than_its_mapping_maps_nothing_beyond(mapped, device, slat, evidence, through, pages):
     try:
-        m = mapped(device, pages=16, mapped_pages=2, through=through)
+        m = mapped(device, pages=pages, mapped_pages=2, through=through)
     except VmmError as e:
         evidence.observe("the kernel says", e.errno_name)
         return
-    results = m.child.access([m.access(page) for page in range(16)])
+    results = m.child.access([m.access(page) for page in range(pages)])
     evidence.observe("pages reached beyond the mapping", sum(r.ok for r in results[2:]))
-    runs = slat.runs(m.partition, range(GFN + 2, GFN + 16)) if slat.seen else ()
+    runs = slat.runs(m.partition, range(GFN + 2, GFN + pages)) if slat.seen else ()
     for run in runs:
         evidence.add(f"SLAT maps gfn {run.gfn:#x}+{run.pages} to SPA page {run.spa:#x} ({run.access})")
     assert not any(r.ok for r in results[2:]), "the child reaches pages that the VMM has not mapped"
@@ -69,6 +70,19 @@ def test_region_longer_than_its_mapping_maps_nothing_beyond(mapped, device, slat
         evidence.unseen("what the SLAT maps beyond")
         return
     assert not [run for run in runs if not run.no_access], "the SLAT maps pages beyond the VMM's mapping"
+
+
+@scenario(claims=("C9",))
+def test_regions_longer_than_their_mapping_are_all_answered_alike(mapped, device, evidence):
+    answers = {}
+    for number, excess in enumerate((1, 2, 14)):
+        try:
+            mapped(device, pages=2 + excess, mapped_pages=2, gfn=GFN + 0x1000 * number)
+            answers[excess] = "accepted"
+        except VmmError as e:
+            answers[excess] = e.errno_name
+    evidence.observe("answers by pages too many", str(answers))
+    assert len(set(answers.values())) == 1, f"the answer depends on how many pages are too many: {answers}"
 
 
 @scenario(claims=("C17",))

@@ -3,8 +3,8 @@
 
 Clean runs of the scenarios in several flavours (ci/clean.py), then boots of a Linux child in a row and a
 soak with load in root and child (ci/soak.py), kept in soak.json beside RESULTS. Then the stand-in alone: a
-million random hypercalls and more, and its mutants (ci/standin_long.py), kept in standin.json. Last, every
-mutant of the driver (hvlab mutants), kept in the cache.
+million random hypercalls and more, and its mutants (ci/standin_long.py), kept in standin.json. Then every
+mutant of the driver (hvlab mutants), kept in the cache. Last, the tests of tests/guest marked long.
 
     python ci/long.py [--runs plain=34,debug=8,kcsan=8] [--boots 20] [--minutes 30] [--results FILE]
 """
@@ -12,6 +12,7 @@ mutant of the driver (hvlab mutants), kept in the cache.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import clean
 import soak
 import standin_long
 
+from lab import paths
 from lab.cli.main import main as hvlab
 from lab.unwind import unwind_on_signals
 
@@ -55,7 +57,11 @@ def main() -> int:
     broken = standin_long.run_jobs(args.results.with_name("standin.json"), standin_long.CALLS)
     # Its results are in the cache: a second start goes on where the first one ended.
     unnoticed = hvlab(["mutants"])
-    return 1 if dirty or soaked or broken or unnoticed else 0
+    guests = paths.tests_dir() / "guest"
+    failed = subprocess.run(
+        [sys.executable, "-m", "pytest", str(guests), "-m", "long"], check=False
+    ).returncode
+    return 1 if dirty or soaked or broken or unnoticed or failed else 0
 
 
 if __name__ == "__main__":

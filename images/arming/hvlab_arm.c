@@ -24,6 +24,7 @@
 #include <linux/string.h>
 #include <linux/timer.h>
 #include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 
 #define NAME_ROOM 32
 #define LEAKED_OBJECTS 16
@@ -32,6 +33,7 @@
 #define RACE_SECONDS 8
 #define RACERS 2
 #define SHIFT_TOO_FAR 40
+#define VMALLOC_BYTES 2000
 
 static DEFINE_MUTEX(arm_first);
 static DEFINE_MUTEX(arm_second);
@@ -141,6 +143,21 @@ static noinline void hvlab_arm_ubsan_shift(void)
 	arm_number = arm_number << far;
 }
 
+/*
+ * Memory of vmalloc() is read past what was asked for, still within its page, so that nothing faults. LKDTM's overflow
+ * is a memset(), which compilers without prefixed built-ins leave unchecked: it runs into the guard page instead.
+ */
+static noinline void hvlab_arm_kasan_vmalloc(void)
+{
+	volatile char *p = vmalloc(VMALLOC_BYTES);
+
+	if (!p)
+		return;
+	OPTIMIZER_HIDE_VAR(p);
+	(void)p[VMALLOC_BYTES];
+	vfree((void *)p);
+}
+
 static unsigned long arm_raced;
 static unsigned long arm_race_end;
 
@@ -184,6 +201,7 @@ static const struct {
 	{ "debug-objects", hvlab_arm_debug_objects },
 	{ "kmemleak", hvlab_arm_kmemleak },
 	{ "irq-state", hvlab_arm_irq_state },
+	{ "kasan-vmalloc", hvlab_arm_kasan_vmalloc },
 	{ "ubsan-shift", hvlab_arm_ubsan_shift },
 	{ "kcsan", hvlab_arm_kcsan },
 };

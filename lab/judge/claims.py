@@ -135,8 +135,11 @@ def _own_reason(decider: Decider, outcome: ScenarioOutcome) -> str:
     """The reason of a failure that is the claim's own; empty when it failed for others."""
     if decider.fails_with:
         pattern = re.compile(decider.fails_with)
-        return next((text for text in (*outcome.reasons, *outcome.splats) if pattern.search(text)), "")
-    return next((text for text in outcome.reasons if not _FOREIGN.match(text)), "")
+        said = [text for text in (*outcome.reasons, *outcome.splats) if pattern.search(text)]
+    else:
+        said = [text for text in outcome.reasons if not _FOREIGN.match(text)]
+    # A reason without a word stands for nothing, and must not hide one that comes after it.
+    return next((text for text in said if text.strip()), "")
 
 
 def _finding(standing: Standing, why: str, flavour: str, outcome: ScenarioOutcome) -> Finding:

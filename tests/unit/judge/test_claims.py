@@ -170,6 +170,13 @@ DECIDERS = st.lists(
 )
 
 
+def test_a_reason_without_words_does_not_hide_the_claims_own() -> None:
+    decider = Decider(("touch",), (), "", False)
+    [row] = table([claim(decider)], [("base", [run(outcome("touch", FAIL, "", OWN))])]).rows
+    [found] = row.findings
+    assert (found.standing, found.why) == (Standing.REPRODUCED, OWN)
+
+
 @settings(max_examples=300, deadline=None)
 @given(DECIDERS, RUNS, st.sampled_from(["", "because"]))
 def test_every_cell_is_filled_and_no_doubt_becomes_a_pass(

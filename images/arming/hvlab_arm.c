@@ -145,7 +145,7 @@ static noinline void hvlab_arm_ubsan_shift(void)
 
 /*
  * Memory of vmalloc() is read past what was asked for, still within its page, so that nothing faults. LKDTM's overflow
- * is a memset(), which compilers without prefixed built-ins leave unchecked: it runs into the guard page instead.
+ * is a memset() that was not checked on our kernels: it ran into the guard page, and the report was an oops.
  */
 static noinline void hvlab_arm_kasan_vmalloc(void)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Partitions come and go: after 200 of them the root holds no more than before."""
+"""Partitions come and go: after hundreds of them the root holds no more than before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOKS = 6
 """Looks at the root: one after the warm-up, and one after each part of the rounds."""
 ROUNDS = 80
 """Rounds between two looks. A slab grows by whole pages of some 60 objects: with half as many rounds a leak
-of one object a round was overlooked in some of the runs."""
+of one object a round was overlooked in one of two runs."""
 SLOW = 4
 """A debug kernel does so many times fewer rounds."""
 

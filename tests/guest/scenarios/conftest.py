@@ -264,6 +264,7 @@ def mapped(
         gfn: int = GFN,
         vps: int = 1,
         through: str = "vfio",
+        writable: bool = True,
         host_writable: bool = True,
         mapped_pages: int = 0,
         executable: bool = False,
@@ -283,6 +284,7 @@ def mapped(
                     gfn,
                     count,
                     first_page=first_page,
+                    writable=writable,
                     host_writable=host_writable,
                     mapped_pages=mapped_pages,
                     executable=executable,
@@ -290,7 +292,12 @@ def mapped(
             else:
                 address = (bar_spa + first_page) << 12
                 region = child.map_physical(
-                    address, gfn, count, host_writable=host_writable, mapped_pages=mapped_pages
+                    address,
+                    gfn,
+                    count,
+                    writable=writable,
+                    host_writable=host_writable,
+                    mapped_pages=mapped_pages,
                 )
         except VmmError as e:
             refused(e, partition, gfn, range(bar_spa, bar_spa + device.pages))

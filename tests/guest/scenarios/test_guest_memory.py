@@ -67,6 +67,54 @@ def test_write_to_a_replaced_page_of_a_huge_page_reaches_the_vmm(child, root, ev
     assert host == 0x600D, "the child writes into a page that the VMM has given up"
 
 
+SPLIT = "/sys/kernel/debug/split_huge_pages"
+
+
+@scenario(slow=True, claims=("C22",))
+def test_small_pages_of_a_split_huge_page_are_mapped_one_by_one(child, root, slat, lab, evidence):
+    """The first of them lies where a huge page would; what follows it in the VMM need not."""
+    region = huge_region(child, root, evidence)
+    replace(child, region)
+    split = root.run(f"[ -e {SPLIT} ] || mount -t debugfs none /sys/kernel/debug; echo 1 > {SPLIT}", check=False)
+    kilobytes = int(root.run("awk '/^AnonHugePages/ {print $2}' /proc/meminfo").out)
+    if split.rc or kilobytes:
+        evidence.doubt(f"the root did not split its huge pages ({kilobytes} kB left): nothing was decided")
+    for page in (0, REPLACED - 1, REPLACED + 1, HUGE - 1):
+        child.host_write(region, page * PAGE + 8, 4, OLD + page)
+    for page in (0, REPLACED - 1, REPLACED + 1, HUGE - 1):
+        assert child.read(0, region.gpa + page * PAGE + 8, 4) == OLD + page, f"page {page} is another's"
+    value = child.read(0, region.gpa + REPLACED * PAGE, 4)
+    evidence.observe("the child reads", {OLD: "the page before", NEW: "the VMM's page"}.get(value, "neither"))
+    assert value == NEW, f"the child reads {value:#x} in page {REPLACED}, the VMM has {NEW:#x} there"
+    if not slat.seen:
+        evidence.unseen("the size of the mappings")
+        return
+    large = [r.gfn for r in slat.runs(lab.child_partition(), range(GFN, GFN + HUGE)) if r.level > 1]
+    assert not large, f"gfn {large[0]:#x}: pages of 4 KiB are mapped as a large one"
+
+
+@scenario(slow=True)
+def test_every_page_of_ram_is_the_page_that_the_vmm_has_there(child, evidence):
+    """Pages are faulted in by the block: none may be put down beside its place, in whichever block it is."""
+    child.create_partition(vps=1)
+    blocks = 3
+    region = child.map_anonymous(GFN, blocks * HUGE + 7)
+    child.advise(region, "small", 0, region.pages)
+    pages = [p for block in range(blocks) for p in (block * HUGE, block * HUGE + 1, block * HUGE + HUGE - 1)]
+    pages += range(blocks * HUGE, region.pages)
+    for page in pages:
+        child.host_write(region, page * PAGE, 4, OLD ^ page)
+    # From behind, so that no block is there because of the one before it.
+    results = child.access([Access(region.gpa + page * PAGE, 4) for page in reversed(pages)])
+    wrong = [p for p, r in zip(reversed(pages), results, strict=True) if r.value != OLD ^ p]
+    evidence.observe("pages that the child reads wrong", len(wrong))
+    assert not wrong, f"page {wrong[-1]} of the region does not read what the VMM wrote there"
+    for page in pages:
+        child.write(0, region.gpa + page * PAGE + 4, 4, NEW ^ page)
+    lost = [page for page in pages if child.host_read(region, page * PAGE + 4, 4) != NEW ^ page]
+    assert not lost, f"what the child writes to page {lost[0]} does not reach the VMM"
+
+
 @scenario(slow=True, claims=("C23",))
 def test_refused_map_of_ram_is_an_error_and_no_warning(child, ledger, evidence):
     child.create_partition(vps=1)

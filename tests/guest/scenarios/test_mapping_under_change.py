@@ -51,6 +51,28 @@ def test_read_only_mapping_of_a_bar_stays_read_only(mapped, device, slat, eviden
     assert not [run for run in runs if "w" in run.access], "a read-only BAR is writable in the SLAT"
 
 
+@scenario(claims=("C12",))
+@pytest.mark.parametrize("first", ["read", "write"])
+@pytest.mark.parametrize("through", ["vfio", "devmem"])
+def test_region_set_up_read_only_is_read_only_in_the_child(mapped, device, slat, evidence, through, first):
+    """The VMM itself may write to the BAR; it has asked for a region that the child may only read."""
+    m = mapped(device, pages=4, writable=False, through=through)
+    if first == "read":
+        assert m.read(1) == m.expected(1), f"page 1 is {m.place(1)}"
+    before = device.backing_bytes(1, 0, 8)
+    (result,) = m.child.access([Access(m.gpa(1), 8, "write", 0x1122334455667788)])
+    evidence.observe("a write ends with", "an intercept" if result.message else "nothing")
+    assert device.backing_bytes(1, 0, 8) == before, "the child writes through a region without write access"
+    assert result.message is not None, "a write to a region without write access goes through"
+    assert m.read(1) == m.expected(1), f"page 1 is {m.place(1)} after the refused write"
+    if not slat.seen:
+        evidence.unseen("access rights in the SLAT")
+        return
+    runs = slat.runs(m.partition, range(m.region.gfn, m.region.gfn + m.pages))
+    wrong = [run.gfn for run in runs if "w" in run.access]
+    assert not wrong, f"gfn {wrong[0]:#x} of a region without write access is writable in the SLAT"
+
+
 @scenario(claims=("C9",))
 @pytest.mark.parametrize("pages", [16, 3], ids=["far", "one_page"])
 @pytest.mark.parametrize("through", ["vfio", "devmem"])

@@ -8,13 +8,14 @@ from functools import partial
 
 import pytest
 
-from lab.child.protocol import VmmError
+from lab.child.protocol import Access, VmmError
 
 scenario = pytest.mark.scenario
 BELL = 0x2_0000_0200
 """A GPA at 8 GiB that no region covers."""
 GFN = 0x100000
 LAST_GFN = (1 << 64) - 1
+RAM_WORD = 0x0123_4567_89AB_CDEF
 VECTOR = 0x43
 MSI = 0xFEE00000
 
@@ -55,6 +56,24 @@ def test_device_region_that_wraps_round_is_refused(lab, child, device, evidence,
     assert said == "EINVAL", "a region is taken whose last page is below its first"
     region = child.map_bar(device.bdf, device.bar, GFN, 4)
     assert child.read(0, region.gpa, 8) == device.expected_word(0)
+
+
+@scenario(claims=("C9",))
+def test_ram_of_the_root_is_not_given_away_as_device_memory(child, evidence):
+    """/dev/mem maps RAM as it maps a device. Uncached, it is memory that two sides see differently; and it
+    is nobody's that the driver could ask to let go of it."""
+    child.create_partition(vps=1)
+    own = child.map_anonymous(gfn=0x8000, pages=1)
+    child.host_write(own, 0, 8, RAM_WORD)
+    (ram,) = [region for region in child.live() if region.gfn == own.gfn]
+    ((_, _, spa),) = ram.behind
+    said = refused(lambda: child.map_physical(spa << 12, GFN, 1))
+    evidence.observe("the region", f"is refused with {said}" if said else "is accepted")
+    if said:
+        return
+    (read,) = child.access([Access(GFN << 12, 8)])
+    evidence.observe("a read ends with", read.message.name if read.message else "a value")
+    assert read.message is not None, "the child reaches RAM of the root through a region of device memory"
 
 
 @scenario()

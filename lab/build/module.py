@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.build import config, elf, gcov
+from lab.build import config, elf, gcov, warnings
 from lab.build.kernel import (
     BUILD_SPACE,
     PATCHED_BUDGET,
@@ -41,6 +41,7 @@ BASE_KIND = "kernel-modular"
 MODULE_KIND = "module"
 PROFILED_KIND = "module-profiled"
 _RECIPE = "4"
+_MODULE_RECIPE = "5"
 MODULAR = {"MSHV_ROOT": "m", "BASIC_MODVERSIONS": "y"}
 """What the modular base sets besides its flavour: without the second, a module carries no checksums."""
 
@@ -132,13 +133,13 @@ def build_module(
     kit = modular.build_dir
     # A kind of its own: profiled objects are no start for others.
     kind = PROFILED_KIND if profiled else MODULE_KIND
-    key = digest(kind, RECIPE, _RECIPE, modular.key, applied.key, *gcov.key(profiled))
+    key = digest(kind, RECIPE, _MODULE_RECIPE, modular.key, applied.key, *gcov.key(profiled))
 
     def produce(entry: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="build-", dir=entry) as temp:
             obj = Path(temp, "obj")
             copy_objects(kit, obj)
-            stamps = start_from_last(cache, modular, applied, obj)
+            stamps, earlier = start_from_last(cache, modular, applied, obj)
             build = Build(source, applied, cache, sandbox, progress, jobs, f"patched {MODULE}.ko", stamps)
             try:
                 with build.at(obj, entry / "build.log") as make:
@@ -148,6 +149,7 @@ def build_module(
                 raise NotAsModule(str(e)) from e
             check_module(built(obj, _KO), modular.modules[0], kit / _EXPORTED)
             shutil.copy2(obj / _KO, entry / f"{MODULE}.ko")
+            warnings.keep(entry, earlier)
             gcov.keep_notes(obj, profiled, entry)
             if profiled:
                 return
@@ -169,10 +171,12 @@ def build_module(
     )
 
 
-def start_from_last(cache: Cache, modular: KernelImage, applied: AppliedSeries, obj: Path) -> dict[str, int]:
+def start_from_last(
+    cache: Cache, modular: KernelImage, applied: AppliedSeries, obj: Path
+) -> tuple[dict[str, int], tuple[str, ...]]:
     """Put the objects of the most alike module built on the same base into ``obj``; return the times (ns)
     that the files of the series must have: the old one where the content is what those objects are made
-    of, now where it is not.
+    of, now where it is not; and what the compiler warned of when it made those objects.
 
     Only C code inside the module can have gone into those objects, so nothing but the compiler made
     them. A module made from a file that this series lacks is no start; without any, the base's own
@@ -182,7 +186,7 @@ def start_from_last(cache: Cache, modular: KernelImage, applied: AppliedSeries, 
     have = {name: file_sha256(applied.overlay / name) for name in applied.files}
     best: tuple[Path, dict[str, int]] | None = None
     for entry in cache.entries(MODULE_KIND):
-        if entry.about.get("base") != modular.key:
+        if entry.about.get("base") != modular.key or not (entry.path / warnings.KEPT).is_file():
             continue
         known = json.loads((entry.path / _SOURCES).read_text())
         same = {name: when for name, (sha, when) in known.items() if have.get(name) == sha}
@@ -190,10 +194,10 @@ def start_from_last(cache: Cache, modular: KernelImage, applied: AppliedSeries, 
         if set(known) <= set(have) and (best is None or len(same) > len(best[1])):
             best = entry.path, same
     if best is None:
-        return dict.fromkeys(applied.files, now)
+        return dict.fromkeys(applied.files, now), warnings.of_image(modular)
     remove_tree(obj / FOLDER)
     copy_objects(best[0] / _OBJECTS, obj / FOLDER)
-    return {name: best[1].get(name, now) for name in applied.files}
+    return {name: best[1].get(name, now) for name in applied.files}, warnings.read(best[0])
 
 
 def check_module(module: Path, unpatched: Path, symbols: Path) -> None:

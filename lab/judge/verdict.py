@@ -2,8 +2,9 @@
 """Verdicts of a scenario, a kernel and a series. A series is judged relative to its base.
 
 The series fails when a patch does not apply, build or boot, when a scenario that base passes fails on
-the patched kernel, when a splat is new, when a claim that the series is said to fix (or a scenario it
-guards) still fails, and when a scenario that base has no ability for fails. What fails on both sides
+the patched kernel, when a splat is new, when the compiler warns of something new, when a claim that the
+series is said to fix (or a scenario it guards) still fails, and when a scenario that base has no ability
+for fails. What fails on both sides
 alike is listed and not held against the series; what fails on both sides differently is doubt, unless
 the claims file expects it. Doubt on the patched kernel, or about a claim to be fixed, is never a pass.
 """
@@ -15,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.judge.armed import required, unarmed
+from lab.judge.warnings import new_warnings
 from lab.model.errors import ExitCode
 from lab.model.result import DetectorProof, KernelRun, ScenarioOutcome, ScenarioPair
 from lab.model.verdict import Change, Judgement, Verdict, worst
@@ -100,6 +102,7 @@ def series_verdict(
     found = _Findings()
     for run in patched:
         _judge_run(run, base, found)
+        _judge_warnings(run, base, found)
     # Without a base nothing is relative: only a patch that does not apply is the series' own failure.
     if not base_ran(base_run):
         found.fails = [r for r in found.fails if r.startswith(_APPLY)]
@@ -258,6 +261,12 @@ def _judge_run(run: KernelRun, base: tuple[KernelRun, ...], found: _Findings) ->
         sound = all(b.verdict is Verdict.PASS for b in base if b.flavour == run.flavour)
         text = f"the patched kernel ({run.flavour}) as a whole: {why}"
         (found.fails if run.verdict is Verdict.FAIL and sound else found.doubts).append(text)
+
+
+def _judge_warnings(run: KernelRun, base: tuple[KernelRun, ...], found: _Findings) -> None:
+    """A warning that the base has too is not the series' own."""
+    known = [w for b in base if b.flavour == run.flavour for w in b.warnings]
+    found.fails += [f"the compiler warns of {warning}" for warning in new_warnings(run.warnings, known)]
 
 
 def _dead_base(base: tuple[KernelRun, ...]) -> str:

@@ -87,6 +87,8 @@ class KernelRun:
     evidence: tuple[str, ...] = ()
     fixes: tuple[str, ...] = ()
     """The lab's own base fixes in this kernel."""
+    warnings: tuple[str, ...] = ()
+    """What the compiler warned of when it was built, ``FILE:LINE: TEXT``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ def _run(run: KernelRun) -> dict[str, Any]:
         "reasons": list(run.reasons),
         "release": run.release,
         "fixes": list(run.fixes),
+        "warnings": list(run.warnings),
         "key": run.key,
         "cached": run.cached,
         "failed_phase": run.failed_phase,

@@ -40,6 +40,7 @@ def _runs(values: dict[str, Any], side: str) -> list[KernelRun]:
                 detectors=tuple(DetectorProof(p["name"], p["fired"], p["detail"]) for p in run["detectors"]),
                 failed_phase=run["failed_phase"],
                 splats=tuple(run["splats"]),
+                warnings=tuple(run.get("warnings", ())),
             )
         )
     return found

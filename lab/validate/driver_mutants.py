@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from lab import paths
+from lab.build import warnings
 from lab.build.flavours import flavour as flavour_of
 from lab.build.module import NotAsModule, build_module
 from lab.cache import Cache
 from lab.hashing import digest
 from lab.judge.mutants import BUILD, Seen, doubts, kills, order
+from lab.judge.warnings import new_warnings
 from lab.model.errors import LabError, LabUnavailable
 from lab.model.kernel import KernelImage, KernelSource
 from lab.model.mutant import PLAIN, SERIES, DriverMutant, MutantResult
@@ -201,6 +203,9 @@ class MutantRunner:
             return replace(result, doubt=f"does not build: {said}")
         if kernel.modules and kernel.key == twin.kernel.key:
             return replace(result, doubt="its module is the one without the mutant")
+        warned = new_warnings(warnings.of_image(kernel), warnings.of_image(twin.kernel))
+        if warned and mutant.kind == _BUILD_CLASS:
+            return replace(result, by=BUILD, evidence=f"the compiler warns of {warned[0]}")
         names = order(twin.seen.outcomes, mutant.scenarios)
         try:
             report, cut = self._bounded(kernel, f"{mutant.id}-{name}", names)

@@ -78,6 +78,7 @@ def run_from_json(values: dict[str, Any]) -> KernelRun:
     known["splats"] = tuple(known["splats"])
     known["evidence"] = tuple(known["evidence"])
     known["fixes"] = tuple(known.get("fixes", ()))
+    known["warnings"] = tuple(known.get("warnings", ()))
     known["outcomes"] = tuple(outcome_from_json(o) for o in known["outcomes"])
     known["detectors"] = tuple(DetectorProof(**d) for d in known["detectors"])
     return KernelRun(**known)

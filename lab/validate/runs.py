@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import paths
+from lab.build import warnings
 from lab.build.flavours import flavour
 from lab.build.rootfs import build_initramfs
 from lab.build.standin import StandIn, build_standin
@@ -172,6 +173,7 @@ class Runner:
             verdict=Verdict.INCONCLUSIVE,
             abilities=report.abilities,
             fixes=kernel.fixes,
+            warnings=warnings.of_image(kernel),
         )
         failure = report.boot_failure
         if failure is not None and not report.boots:

@@ -67,7 +67,8 @@ def test_write_to_a_replaced_page_of_a_huge_page_reaches_the_vmm(child, root, ev
     assert host == 0x600D, "the child writes into a page that the VMM has given up"
 
 
-SPLIT = "/sys/kernel/debug/split_huge_pages"
+DEBUGFS = "/sys/kernel/debug"
+SPLIT = f"{DEBUGFS}/split_huge_pages"
 
 
 @scenario(slow=True, claims=("C22",))
@@ -75,7 +76,7 @@ def test_small_pages_of_a_split_huge_page_are_mapped_one_by_one(child, root, sla
     """The first of them lies where a huge page would; what follows it in the VMM need not."""
     region = huge_region(child, root, evidence)
     replace(child, region)
-    split = root.run(f"[ -e {SPLIT} ] || mount -t debugfs none /sys/kernel/debug; echo 1 > {SPLIT}", check=False)
+    split = root.run(f"[ -e {SPLIT} ] || mount -t debugfs none {DEBUGFS}; echo 1 > {SPLIT}", check=False)
     kilobytes = int(root.run("awk '/^AnonHugePages/ {print $2}' /proc/meminfo").out)
     if split.rc or kilobytes:
         evidence.doubt(f"the root did not split its huge pages ({kilobytes} kB left): nothing was decided")

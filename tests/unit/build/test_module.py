@@ -210,6 +210,7 @@ def test_the_next_version_of_a_series_starts_from_the_objects_of_the_last(
     def produce(entry: Path) -> None:
         (entry / "objects").mkdir()
         (entry / "objects" / "a.o").write_text("patched a")
+        (entry / "warnings.txt").write_text(f"{hv}/a.c:1: 'a' defined but not used\n")
         said = {n: [file_sha256(first.overlay / n), 1000] for n in first.files}
         (entry / "sources.json").write_text(json.dumps(said))
 
@@ -219,7 +220,8 @@ def test_the_next_version_of_a_series_starts_from_the_objects_of_the_last(
         obj = tmp_path / "obj"
         (obj / hv).mkdir(parents=True, exist_ok=True)
         (obj / hv / "a.o").write_text("base a")
-        stamps = start_from_last(cache, base, applied, obj)
+        stamps, said = start_from_last(cache, base, applied, obj)
+        assert bool(said) == ((obj / hv / "a.o").read_text() == "patched a")
         return {n: s == 1000 for n, s in stamps.items()}, (obj / hv / "a.o").read_text()
 
     edited = patch({f"{hv}/a.c": "int a;\n", f"{hv}/b.c": "int b2;\n", f"{hv}/c.c": "int c;\n"})
@@ -237,6 +239,7 @@ def test_the_most_alike_module_is_the_start_not_the_newest(tmp_path: Path, patch
         def produce(entry: Path) -> None:
             (entry / "objects").mkdir()
             (entry / "objects" / "a.o").write_text(name)
+            (entry / "warnings.txt").touch()
             said = {n: [file_sha256(applied.overlay / n), 1000] for n in applied.files}
             (entry / "sources.json").write_text(json.dumps(said))
 
@@ -247,6 +250,6 @@ def test_the_most_alike_module_is_the_start_not_the_newest(tmp_path: Path, patch
     obj = tmp_path / "obj"
     (obj / hv).mkdir(parents=True)
     edited = patch({f"{hv}/a.c": "int a;\n", f"{hv}/b.c": "int b2;\n"})
-    stamps = start_from_last(cache, modular, edited, obj)
+    stamps, _ = start_from_last(cache, modular, edited, obj)
     assert (obj / hv / "a.o").read_text() == "alike"
     assert stamps[f"{hv}/a.c"] == 1000 and stamps[f"{hv}/b.c"] > 1000

@@ -341,6 +341,16 @@ def test_new_splat_outside_every_scenario_fails_and_a_known_one_does_not() -> No
     assert "outside every scenario: new splat x" in judgement.reasons[0]
 
 
+def test_new_warning_of_the_compiler_fails_and_one_that_base_has_too_does_not() -> None:
+    base, patched = outcome(PASS), outcome(PASS)
+    moved = run("patched", patched, warnings=("drivers/hv/a.c:9: unused",))
+    judgement, code = judge(run("base", base, warnings=("drivers/hv/a.c:1: unused",)), moved)
+    assert code == 0, judgement
+    judgement, code = judge(run("base", base), moved)
+    assert code == 1
+    assert any("drivers/hv/a.c:9: unused" in reason for reason in judgement.reasons)
+
+
 def test_splat_known_from_another_scenario_of_base_is_not_new() -> None:
     base = run("base", outcome(FAIL, id="a", splats=("x",)), outcome(FAIL, id="b"))
     patched = run("patched", outcome(FAIL, id="a", splats=("x",)), outcome(FAIL, id="b", splats=("x",)))

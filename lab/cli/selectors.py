@@ -59,6 +59,13 @@ def selectors_of(args: argparse.Namespace, *, series: str | None = None) -> Sele
     """Selectors from parsed arguments; ``series`` when the verb takes it by position. Raises BadInput."""
     if missing := [path for path in args.config if not path.is_file()]:
         raise BadInput("no such file", where=str(missing[0]), hint="--config takes a file of kernel settings")
+    kernel = getattr(args, "kernel", None)
+    if args.config and kernel is not None:
+        raise BadInput(
+            "--config changes what is built, and --kernel boots what is there",
+            where=f"--kernel {kernel}",
+            hint="leave one of them out",
+        )
     return Selectors(
         series=series if series is not None else getattr(args, "series", None),
         base=args.base,
@@ -66,7 +73,7 @@ def selectors_of(args: argparse.Namespace, *, series: str | None = None) -> Sele
         flavour=getattr(args, "flavour", "plain")
         if isinstance(getattr(args, "flavour", "plain"), str)
         else "plain",
-        kernel=getattr(args, "kernel", None),
+        kernel=kernel,
         qemu=args.qemu,
         sandboxed=not args.no_sandbox,
         jobs=args.jobs,

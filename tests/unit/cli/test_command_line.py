@@ -264,6 +264,8 @@ def test_settings_of_the_users_own_come_on_top_of_every_flavours_own(tmp_path):
     assert flavour.name == "debug", "a pass needs the detectors of the flavour, whatever was taken away"
     assert merge(flavour.fragments)["DETECT_HUNG_TASK"] == "n"
     assert merge(selectors_of(parser.parse_args([])).kernel_flavour().fragments)["DETECT_HUNG_TASK"] == "y"
+    with pytest.raises(BadInput, match="boots what is there"):
+        selectors_of(parser.parse_args(["--kernel", "bzImage", "--config", str(fragment)]))
 
 
 def test_settings_that_are_not_there_are_bad_input(state, capsys):

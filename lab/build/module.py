@@ -49,8 +49,8 @@ _KO = f"{FOLDER}/{MODULE}.ko"
 _SYMBOLS = "Module.symvers"
 _OBJECTS = "objects"
 _SOURCES = "sources.json"
-_EXPORTED = "hvlab.symvers"
-_MODPOST = "hvlab-modpost"
+EXPORTED = "hvlab.symvers"
+MODPOST = "hvlab-modpost"
 _MODPOST_SCRIPT = """\
 #!/bin/sh
 # Kbuild would read the exports of the kernel out of all its objects, which are not kept here.
@@ -143,11 +143,11 @@ def build_module(
             build = Build(source, applied, cache, sandbox, progress, jobs, f"patched {MODULE}.ko", stamps)
             try:
                 with build.at(obj, entry / "build.log") as make:
-                    modpost = f"MODPOST={make.place.obj}/{_MODPOST}"
+                    modpost = f"MODPOST={make.place.obj}/{MODPOST}"
                     make([modpost, *gcov.flags(profiled), _KO], total=None, budget=PATCHED_BUDGET)
             except KernelBuildFailed as e:
                 raise NotAsModule(str(e)) from e
-            check_module(built(obj, _KO), modular.modules[0], kit / _EXPORTED)
+            check_module(built(obj, _KO), modular.modules[0], kit / EXPORTED)
             shutil.copy2(obj / _KO, entry / f"{MODULE}.ko")
             warnings.keep(entry, earlier)
             gcov.keep_notes(obj, profiled, entry)
@@ -244,6 +244,6 @@ def keep_module_kit(obj: Path, kit: Path, symbols: str = _SYMBOLS) -> None:
                 os.link(path, kit / rel / name)
         shutil.copystat(base, kit / rel)
     rows = (obj / symbols).read_text().splitlines(keepends=True)
-    (kit / _EXPORTED).write_text("".join(r for r in rows if r.split("\t")[2:3] == ["vmlinux"]))
-    (kit / _MODPOST).write_text(_MODPOST_SCRIPT)
-    (kit / _MODPOST).chmod(0o755)
+    (kit / EXPORTED).write_text("".join(r for r in rows if r.split("\t")[2:3] == ["vmlinux"]))
+    (kit / MODPOST).write_text(_MODPOST_SCRIPT)
+    (kit / MODPOST).chmod(0o755)

@@ -2,9 +2,9 @@
 """Clean runs: the scenarios on the embedded series' kernel, again and again, in several flavours. Resumable.
 
 A run is clean when every scenario that was judged passed, no splat came that the allow-list does not
-explain, and nothing was left in doubt. What base fails alike is a defect that the series does not mean to
-fix, so it is no false alarm: those scenarios are found by one run of the base kernel in each flavour, and
-named. Finished runs are kept in RESULTS (a JSON file) unless the code under lab/, images/, templates/
+explain, and nothing was left in doubt. What base fails alike, for the same reasons, is a defect that the
+series does not mean to fix, so it is no false alarm: those scenarios are found by one run of the base kernel
+in each flavour, and named. Finished runs are kept in RESULTS (a JSON file) unless the code under lab/, images/, templates/
 or tests/guest changed: then all begins anew.
 
     python ci/clean.py [--runs plain=34,debug=8,kcsan=8] [--results FILE] [--qemu PATH ...] [-k EXPR]
@@ -16,8 +16,10 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from lab.cache import Cache
 from lab.hashing import digest, tree_digest
 from lab.model.errors import LabError
 from lab.model.kernel import KernelImage
+from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
 from lab.progress import TextProgress
 from lab.unwind import unwind_on_signals
@@ -36,6 +39,7 @@ from lab.validate.kernels import Selectors, embedded_series, prepare
 
 DEFAULT_RESULTS = Path("hvlab-out") / "clean.json"
 DEFAULT_RUNS = "plain=34,debug=8,kcsan=8"
+_NUMBER = re.compile(r"\b(0x[0-9a-f]+|[0-9]+)\b")
 _FOLDERS = ("lab", "images", "templates", "tests/guest", "tests/series")
 
 
@@ -105,15 +109,15 @@ class CleanRuns:
             factor=flavour(kernel.flavour).time_factor,
         )
 
-    def base_fails(self, name: str, qemu: str | None, failed: list[str]) -> list[str]:
-        """Those of ``failed`` that the base kernel fails, too: asked once for each."""
-        asked: dict[str, bool] = self.known["known"].setdefault(name, {})
-        if new := tuple(f for f in failed if f not in asked):
+    def base_fails(self, name: str, qemu: str | None, failed: list[ScenarioOutcome]) -> list[str]:
+        """Those of ``failed`` that the base kernel fails for the same reasons: asked once for each."""
+        asked: dict[str, list[str]] = self.known["known"].setdefault(name, {})
+        if new := tuple(o.id for o in failed if o.id not in asked):
             request = self._request(self.kernel(name, qemu, patched=False), "base", f"{name}-base", qemu)
             outcomes = drive(replace(request, expression=None, order=new), self.progress).report.outcomes
-            fails = {o.id for o in outcomes if o.verdict is Verdict.FAIL}
-            asked.update({f: f in fails for f in new})
-        return [f for f in failed if asked[f]]
+            fails = {o.id: alike(o.reasons) for o in outcomes if o.verdict is Verdict.FAIL}
+            asked.update({f: fails.get(f, []) for f in new})
+        return [o.id for o in failed if asked[o.id] and alike(o.reasons) == asked[o.id]]
 
     def run(self, job: str, name: str, qemu: str | None) -> dict[str, Any]:
         """One run of all scenarios on the patched kernel."""
@@ -123,18 +127,18 @@ class CleanRuns:
         report = driven.report
         seconds = round(time.monotonic() - started, 1)
         judged = [o for o in report.outcomes if o.verdict is not None]
-        failed = [o.id for o in judged if o.verdict is Verdict.FAIL]
-        alike = self.base_fails(name, qemu, failed)
-        bad = {o.id: list(o.reasons) for o in judged if o.verdict is not Verdict.PASS and o.id not in alike}
+        failed = [o for o in judged if o.verdict is Verdict.FAIL]
+        same = self.base_fails(name, qemu, failed)
+        bad = {o.id: list(o.reasons) for o in judged if o.verdict is not Verdict.PASS and o.id not in same}
         # A splat belongs to the scenario that failed for it; what base fails alike may bring its own.
-        explained = {s for o in judged if o.id in alike for s in o.splats}
+        explained = {s for o in judged if o.id in same for s in o.splats}
         splats = [s for s in report.splats if s not in explained]
         return {
             "flavour": name,
             "qemu": qemu or "installed",
             "passed": sum(o.verdict is Verdict.PASS for o in judged),
             "bad": bad,
-            "like base": alike,
+            "like base": same,
             "splats": splats,
             "boots": len(report.boots),
             "seconds": seconds,
@@ -158,11 +162,16 @@ class CleanRuns:
         return dirty
 
 
+def alike(reasons: Sequence[str]) -> list[str]:
+    """Reasons without the numbers in them, which differ from boot to boot."""
+    return sorted({_NUMBER.sub("#", reason) for reason in reasons})
+
+
 def tell(name: str, job: dict[str, Any]) -> None:
     """What became of a run."""
     how = "clean" if job["clean"] else "NOT CLEAN"
-    alike = f", {len(job['like base'])} fail like base" if job["like base"] else ""
-    print(f"{name}: {how}, {job['passed']} passed{alike} in {job['seconds']} s", flush=True)
+    same = f", {len(job['like base'])} fail like base" if job["like base"] else ""
+    print(f"{name}: {how}, {job['passed']} passed{same} in {job['seconds']} s", flush=True)
     for scenario, reasons in job["bad"].items():
         print(f"  {scenario}: {'; '.join(reasons)}")
     for splat in job["splats"]:

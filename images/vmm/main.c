@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* mshv-vmm, kvm-vmm: own a child partition and do what a line protocol tells them to (serve.c). */
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 
@@ -23,6 +24,12 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = interrupted };
 
+	/*
+	 * Memory that malloc() maps may come to lie where a BAR was unmapped a moment ago, and what is then mapped in
+	 * its place would take that memory away, or lose pages when malloc() gives some back. So it has one heap.
+	 */
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_MAX, 0);
 	sigaction(SIGUSR1, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 1) {

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -156,7 +157,10 @@ static int run_job(struct vp *vp, struct job *job)
 static void *vp_thread(void *argument)
 {
 	struct vp *vp = argument;
+	char name[16];
 
+	snprintf(name, sizeof name, "vp-%u", vp->cpu.index);
+	prctl(PR_SET_NAME, name);	/* told in splats, and by it a debugger finds the thread */
 	pthread_mutex_lock(&vp->lock);
 	while (!vp->quit) {
 		if (vp->state != WORKING) {

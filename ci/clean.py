@@ -4,8 +4,8 @@
 A run is clean when every scenario that was judged passed, no splat came that the allow-list does not
 explain, and nothing was left in doubt. What base fails alike, for the same reasons, is a defect that the
 series does not mean to fix, so it is no false alarm: those scenarios are found by one run of the base kernel
-in each flavour, and named. Finished runs are kept in RESULTS (a JSON file) unless the code under lab/, images/, templates/
-or tests/guest changed: then all begins anew.
+in each flavour, and named. Finished runs are kept in RESULTS (a JSON file) unless the code under lab/,
+images/, templates/ or tests/guest changed: then all begins anew.
 
     python ci/clean.py [--runs plain=34,debug=8,kcsan=8] [--results FILE] [--qemu PATH ...] [-k EXPR]
 """

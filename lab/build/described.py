@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The driver's module with debug information: where its lines lie, and how the kernel lays out its structures.
+"""The driver's module with debug information: where its lines lie, how the kernel lays out its structures.
 
 The kernel's own configuration has none, which keeps builds small and quick. The module is compiled with it,
 and boots without: what the debug information says is then true of the very instructions that run.

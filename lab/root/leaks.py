@@ -25,8 +25,8 @@ those in use."""
 _OURS = ("mshv", "hv_call_", "hv_do_")
 _PAGE_STACKS = "/sys/kernel/debug/page_owner_stacks/show_stacks"
 _KMEMLEAK = "/sys/kernel/debug/kmemleak"
-# Shrinking a cache empties what each CPU keeps of it, and KASAN's quarantine: freed objects lie there for thousands
-# of rounds and count as used.
+# Shrinking a cache empties what each CPU keeps of it, and KASAN's quarantine: freed objects lie there for
+# thousands of rounds and count as used.
 _SCRIPT = """
 echo 3 >/proc/sys/vm/drop_caches
 for shrink in /sys/kernel/slab/*/shrink; do [ -L "${{shrink%/*}}" ] || echo 1 >"$shrink"; done 2>/dev/null

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from lab.model.errors import BadInput
@@ -22,12 +23,17 @@ _KEYS = ("class", "functions", "flavours", "fits", "why")
 MIN_WHY = 40
 """Letters that a justification has at least: less is no justification."""
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
+_PATTERN = re.compile(r"[A-Za-z_]\w{3,}\*")
+"""A family of functions by what their names begin with; four letters at least, so that it is one."""
 _RACE = "data-race in "
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """One entry. ``functions`` are those of the title of a data race, else of the title or the frames."""
+    """One entry. ``functions`` are those of the title of a data race, else of the title or the frames.
+
+    Of a data race they may be families (``virtqueue_*``): then both sides must be of one of them.
+    """
 
     cls: SplatClass
     functions: tuple[str, ...]
@@ -51,8 +57,12 @@ class Allowed:
             return False
         if flavour not in self.flavours or version not in self.fits:
             return False
-        if splat.title.startswith(_RACE):
-            return set(_NAME.findall(splat.title.removeprefix(_RACE))) == set(self.functions)
+        _, race, named = splat.title.partition(_RACE)
+        if race:
+            sides = set(_NAME.findall(named))
+            if any("*" in function for function in self.functions):
+                return all(any(fnmatchcase(side, f) for f in self.functions) for side in sides)
+            return sides == set(self.functions)
         return set(self.functions) <= {*_NAME.findall(splat.title), *splat.frames}
 
 
@@ -95,12 +105,17 @@ def _entry(entry: Any, where: str) -> Allowed:
     why = str(entry["why"]).strip()
     if len(why) < MIN_WHY:
         raise BadInput("that is no justification", where=where, hint="say why it is harmless and whose it is")
-    return Allowed(cls, _names(entry, "functions", where), _names(entry, "flavours", where), fits, why)
+    functions = _names(entry, "functions", where, patterns=cls is SplatClass.KCSAN)
+    return Allowed(cls, functions, _names(entry, "flavours", where), fits, why)
 
 
-def _names(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+def _names(entry: dict[str, Any], key: str, where: str, *, patterns: bool = False) -> tuple[str, ...]:
+    def known(value: object) -> bool:
+        name = isinstance(value, str) and _NAME.fullmatch(value)
+        return bool(name or (patterns and isinstance(value, str) and _PATTERN.fullmatch(value)))
+
     value = entry[key]
-    if not isinstance(value, list) or not all(isinstance(v, str) and _NAME.fullmatch(v) for v in value):
+    if not isinstance(value, list) or not all(map(known, value)):
         raise BadInput(f"{key} must be a list of names", where=where)
     return tuple(value)
 

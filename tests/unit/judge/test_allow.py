@@ -129,3 +129,33 @@ def test_the_labs_own_list_is_sound():
     entries = allow.parse_table((folder / "allow.toml").read_text(), "allow.toml")
     known = set(load_flavours(folder / "flavours.toml"))
     assert entries and all(set(e.flavours) <= known for e in entries)
+
+
+def test_race_of_one_of_the_functions_with_another_one_below_it_is_not_explained():
+    lines = race("lapic_cal_handler", "mshv_isr")
+    lines.insert(8, "[    1.000008]  setup_boot_APIC_clock+0x2b1/0x8e0")
+    (found,) = parse(lines)
+    assert allow.explains(allow.parse_table(ENTRY, "t"), found, "kcsan", V) is None
+
+
+FAMILY = ENTRY.replace('functions = ["', 'functions = ["virtqueue_*", "vring_*"]\n#', 1)
+
+
+@pytest.mark.parametrize(
+    ("sides", "allowed"),
+    [
+        (("virtqueue_disable_cb_split", "virtqueue_disable_cb_split"), True),
+        (("virtqueue_get_buf_ctx_split", "vring_interrupt"), True),
+        (("virtqueue_kick", "mshv_isr"), False),
+        (("mshv_isr", "mshv_isr"), False),
+    ],
+)
+def test_family_of_functions_needs_both_sides_in_it(sides: tuple[str, str], allowed: bool) -> None:
+    entries = allow.parse_table(FAMILY, "t")
+    assert (allow.explains(entries, splat(*sides), "kcsan", V) is not None) == allowed
+
+
+@pytest.mark.parametrize("pattern", ["*", "vri*", "virtqueue_*_split", "v*ring"])
+def test_pattern_that_lets_too_much_pass_is_refused(pattern: str) -> None:
+    with pytest.raises(BadInput, match="list of names"):
+        allow.parse_table(FAMILY.replace("vring_*", pattern), "t")

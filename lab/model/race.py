@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Forced interleavings as data: what a recipe asks for, and what came of trying it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+DONE = "done"
+"""The point at which an actor's action has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointSpec:
+    """A place in the kernel, as a recipe names it.
+
+    ``function`` alone is its first instruction, ``offset`` bytes behind that; ``source`` is the ``nth`` line
+    of the function that contains this text; ``file`` and ``line`` name a line. ``done`` ends an action.
+    """
+
+    function: str = ""
+    offset: int = 0
+    source: str = ""
+    nth: int = 1
+    file: str = ""
+    line: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether this is the end of the actor's action."""
+        return not self.function and not self.file
+
+    def __str__(self) -> str:
+        if self.done:
+            return DONE
+        if self.file:
+            return f"{self.file}:{self.line}"
+        if self.source:
+            nth = f" (no. {self.nth})" if self.nth > 1 else ""
+            return f"{self.function}: {self.source}{nth}"
+        return f"{self.function}+{self.offset:#x}" if self.offset else self.function
+
+
+class HoldKind(StrEnum):
+    """How a thread is kept at a point."""
+
+    AUTO = "auto"
+    SPIN = "spin"
+    """It goes round in a loop of two instructions: its CPU takes interrupts, grace periods go on."""
+    FREEZE = "freeze"
+    """Its CPU stands still: where interrupts are off there is no other way, and nothing is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who takes part: the task of this name (``comm``), or whoever runs in interrupt context.
+
+    ``does`` is its action in words of lab.race.stage, empty for somebody who acts by himself.
+    """
+
+    name: str
+    comm: str = ""
+    interrupt: bool = False
+    does: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``actor`` gets to ``at`` and is held there until its next step, or until the order is complete."""
+
+    actor: str
+    at: PointSpec
+    hold: HoldKind = HoldKind.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is there before the actors begin: a child with ``vps`` VPs and a region of ``pages`` of a BAR.
+
+    ``touched`` pages of it are mapped already. ``kernel_args`` go to the boot, those of the driver to it.
+    """
+
+    vps: int = 1
+    pages: int = 8
+    touched: tuple[int, ...] = ()
+    lapic: bool = False
+    kernel_args: tuple[str, ...] = ()
+    flavour: str = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What shows the race. Any one of what is given does.
+
+    ``splat``: classes of complaints in the kernel log; ``pages_left``: frames of a removed region in the SLAT
+    once all is over, ``pages_left_at_done``: as soon as the action that removes it has ended.
+    """
+
+    splat: tuple[str, ...] = ()
+    pages_left: bool = False
+    pages_left_at_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A kernel of a recipe: the embedded series, with a mutant on top, or the kernel as it is released."""
+
+    mutant: str = ""
+    stock: bool = False
+
+    def __str__(self) -> str:
+        if self.mutant:
+            return f"mutant {self.mutant}"
+        return "the kernel without a series" if self.stock else "the series"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A reported race. ``racy`` is the kernel that has it, ``fixed`` the one that has not."""
+
+    id: str
+    title: str
+    claims: tuple[str, ...]
+    wording: str
+    setup: Setup
+    actors: tuple[Actor, ...]
+    order: tuple[Step, ...]
+    proof: Proof
+    racy: Side
+    fixed: Side | None
+    where: str = ""
+
+    def actor(self, name: str) -> Actor:
+        """The actor of that name. KeyError."""
+        return {actor.name: actor for actor in self.actors}[name]
+
+
+class Outcome(StrEnum):
+    """What came of one attempt."""
+
+    REACHED = "reached"
+    """The order came about and the proof was seen."""
+    CLEAN = "clean"
+    """The order came about, and nothing of the proof."""
+    BLOCKED = "blocked"
+    """Somebody waits for another whom the order holds: the reason says for what."""
+    NOT_REACHED = "not reached"
+    """The point did not come within the budget."""
+    BROKEN = "broken"
+    """The lab could not say: an actor or the guest died otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in an attempt. ``at`` in seconds of wall time since it began."""
+
+    at: float
+    actor: str
+    what: str
+    cpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try. ``holds`` says for each held actor which hold was used; ``passed`` counts hits of points by
+    others than the actor, ``foreign`` those outside of the root's kernel (another guest, the hypervisor)."""
+
+    outcome: Outcome
+    reason: str
+    seconds: float
+    events: tuple[Event, ...] = ()
+    holds: dict[str, HoldKind] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    passed: int = 0
+    foreign: int = 0

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recipes from TOML: one file each, unknown keys refused with their place (docs/races.md has the format)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab.model.errors import BadInput
+from lab.model.race import DONE, Actor, HoldKind, PointSpec, Proof, Recipe, Setup, Side, Step
+from lab.model.splat import SplatClass
+
+SUFFIX = ".toml"
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[A-Za-z_][\w.]*")
+_OFFSET = re.compile(r"([A-Za-z_][\w.]*)\+(0x[0-9a-f]+|[0-9]+)")
+_LINE = re.compile(r"([\w./-]+\.[ch]):([0-9]+)")
+_TOP = ("title", "claims", "wording", "setup", "actors", "order", "proof", "racy", "fixed")
+_SETUP = ("vps", "pages", "touched", "lapic", "kernel_args", "flavour")
+_ACTOR = ("comm", "interrupt", "does")
+_STEP = ("actor", "at", "hold")
+_POINT = ("function", "source", "nth")
+_PROOF = ("splat", "pages_left", "pages_left_at_done")
+_SIDE = ("mutant", "stock", "series")
+
+_T = TypeVar("_T")
+
+
+def load_all(folder: Path) -> tuple[Recipe, ...]:
+    """Every recipe of a folder, by id. BadInput."""
+    return tuple(load(path) for path in sorted(folder.glob(f"*{SUFFIX}")))
+
+
+def load(path: Path) -> Recipe:
+    """One recipe. BadInput names file and key."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError as e:
+        raise BadInput("no such recipe", where=str(path)) from e
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise BadInput(f"not a recipe: {e}", where=str(path)) from e
+    return parse(data, path.stem, str(path))
+
+
+def parse(data: Mapping[str, Any], ident: str, where: str) -> Recipe:
+    """A recipe from the values of its file. BadInput."""
+    if not _ID.fullmatch(ident):
+        raise BadInput("a recipe's name has small letters, digits and hyphens", where=where)
+    top = _Table(data, _TOP, where)
+    actors = tuple(
+        _actor(name, _Table(values, _ACTOR, f"{where}: actors.{name}"))
+        for name, values in top.take("actors", dict).items()
+    )
+    names = [actor.name for actor in actors]
+    order = tuple(
+        _step(_Table(values, _STEP, f"{where}: order {n}"), names)
+        for n, values in enumerate(top.take("order", list), 1)
+    )
+    if len(order) < 2 or len({step.actor for step in order}) < 2:
+        raise BadInput("an order has two steps or more, of two actors or more", where=where)
+    if idle := [name for name in names if name not in {step.actor for step in order}]:
+        raise BadInput(f"actor {idle[0]} has no step in the order", where=where)
+    return Recipe(
+        id=ident,
+        title=top.take("title", str),
+        claims=top.names("claims"),
+        wording=" ".join(top.take("wording", str).split()),
+        setup=_setup(_Table(top.get("setup", dict, {}), _SETUP, f"{where}: setup")),
+        actors=actors,
+        order=order,
+        proof=_proof(_Table(top.take("proof", dict), _PROOF, f"{where}: proof")),
+        racy=_side(_Table(top.take("racy", dict), _SIDE, f"{where}: racy")),
+        fixed=_side(_Table(top.take("fixed", dict), _SIDE, f"{where}: fixed")) if "fixed" in data else None,
+        where=where,
+    )
+
+
+def parse_point(value: object, where: str) -> PointSpec:
+    """``"function"``, ``"function+0x12"``, ``"file.c:12"``, ``"done"``, or a table with a source pattern."""
+    if isinstance(value, dict):
+        table = _Table(value, _POINT, where)
+        nth = table.get("nth", int, 1)
+        if nth < 1:
+            raise BadInput("nth counts from 1", where=where)
+        return PointSpec(function=table.take("function", str), source=table.take("source", str), nth=nth)
+    if isinstance(value, str):
+        if value == DONE:
+            return PointSpec()
+        if found := _OFFSET.fullmatch(value):
+            return PointSpec(function=found[1], offset=int(found[2], 0))
+        if found := _LINE.fullmatch(value):
+            return PointSpec(file=found[1], line=int(found[2]))
+        if _NAME.fullmatch(value):
+            return PointSpec(function=value)
+    raise BadInput(
+        f"not a point: {value!r}",
+        where=where,
+        hint='write "function", "function+0x12", "file.c:12", "done" or { function = "f", source = "text" }',
+    )
+
+
+class _Table:
+    """A table whose keys are known, and its place."""
+
+    def __init__(self, values: object, keys: Iterable[str], where: str) -> None:
+        if not isinstance(values, Mapping):
+            raise BadInput("not a table", where=where)
+        self._values, self.where = values, where
+        keys = tuple(keys)
+        for key in values:
+            if key not in keys:
+                near = difflib.get_close_matches(str(key), keys, 1)
+                hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(keys)}"
+                raise BadInput(f"unknown key {key!r}", where=where, hint=hint)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def take(self, key: str, kind: type[_T]) -> _T:
+        """A value that must be there."""
+        if key not in self._values:
+            raise BadInput(f"{key} is missing", where=self.where)
+        value = self._values[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise BadInput(f"{key} must be of type {kind.__name__}", where=self.where)
+        return value
+
+    def get(self, key: str, kind: type[_T], default: _T) -> _T:
+        """A value that may be missing."""
+        return self.take(key, kind) if key in self._values else default
+
+    def names(self, key: str, check: Callable[[str], bool] = bool) -> tuple[str, ...]:
+        """A list of words, empty where there is none."""
+        values = self.get(key, list, [])
+        for value in values:
+            if not isinstance(value, str) or not check(value):
+                raise BadInput(f"{key}: {value!r} cannot be one", where=self.where)
+        return tuple(values)
+
+
+def _actor(name: str, table: _Table) -> Actor:
+    actor = Actor(
+        name=name,
+        comm=table.get("comm", str, ""),
+        interrupt=table.get("interrupt", bool, False),
+        does=table.names("does"),
+    )
+    if bool(actor.comm) == actor.interrupt:
+        raise BadInput("an actor has a comm, or acts in interrupts", where=table.where)
+    return actor
+
+
+def _step(table: _Table, actors: list[str]) -> Step:
+    name = table.take("actor", str)
+    if name not in actors:
+        near = difflib.get_close_matches(name, actors, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(actors)}"
+        raise BadInput(f"no actor {name!r}", where=table.where, hint=hint)
+    hold = table.get("hold", str, HoldKind.AUTO.value)
+    if hold not in list(HoldKind):
+        raise BadInput(f"no hold {hold!r}", where=table.where, hint=f"there are {', '.join(HoldKind)}")
+    return Step(name, parse_point(table.take("at", object), table.where), HoldKind(hold))
+
+
+def _setup(table: _Table) -> Setup:
+    touched = table.get("touched", list, [])
+    setup = Setup(
+        vps=table.get("vps", int, 1),
+        pages=table.get("pages", int, 8),
+        touched=tuple(touched),
+        lapic=table.get("lapic", bool, False),
+        kernel_args=table.names("kernel_args"),
+        flavour=table.get("flavour", str, "plain"),
+    )
+    if not all(isinstance(page, int) and 0 <= page < setup.pages for page in touched):
+        raise BadInput("touched names pages of the region", where=table.where)
+    return setup
+
+
+def _proof(table: _Table) -> Proof:
+    known = {cls.value for cls in SplatClass}
+    proof = Proof(
+        splat=table.names("splat", known.__contains__),
+        pages_left=table.get("pages_left", bool, False),
+        pages_left_at_done=table.get("pages_left_at_done", bool, False),
+    )
+    if not (proof.splat or proof.pages_left or proof.pages_left_at_done):
+        raise BadInput("nothing would show the race", where=table.where, hint=f"give {', '.join(_PROOF)}")
+    return proof
+
+
+def _side(table: _Table) -> Side:
+    side = Side(mutant=table.get("mutant", str, ""), stock=table.get("stock", bool, False))
+    if sum((bool(side.mutant), side.stock, table.get("series", bool, False))) != 1:
+        raise BadInput("a side is a mutant, stock or the series", where=table.where)
+    return side

@@ -175,6 +175,11 @@ class Gdb:
         finally:
             self._socket.close()
 
+    @property
+    def running(self) -> bool:
+        """Whether the machine was resumed and has not stopped since, as far as anybody has looked."""
+        return self._running
+
     # ---- registers and memory
 
     def registers(self, cpu: int) -> dict[str, int]:
@@ -217,6 +222,15 @@ class Gdb:
         """Write memory, also where the guest itself may not; code that was translated is dropped."""
         self._select(cpu)
         self._ok(f"M{address:x},{len(data):x}:{data.hex()}")
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Write memory by physical address, whatever a CPU has mapped; translated code is dropped."""
+        self._select(0)
+        self._ok("Qqemu.PhyMemMode:1")
+        try:
+            self._ok(f"M{address:x},{len(data):x}:{data.hex()}")
+        finally:
+            self._ok("Qqemu.PhyMemMode:0")
 
     # ---- breakpoints
 

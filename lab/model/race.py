@@ -93,12 +93,12 @@ class Proof:
     """What shows the race. Any one of what is given does.
 
     ``splat``: classes of complaints in the kernel log; ``pages_left``: frames of a removed region in the SLAT
-    once all is over, ``pages_left_at_done``: as soon as the action that removes it has ended.
+    once all is over; ``pages_left_held``: at the last step of the order, with everybody still held.
     """
 
     splat: tuple[str, ...] = ()
     pages_left: bool = False
-    pages_left_at_done: bool = False
+    pages_left_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

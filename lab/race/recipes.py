@@ -24,7 +24,7 @@ _SETUP = ("vps", "pages", "touched", "lapic", "kernel_args", "flavour")
 _ACTOR = ("comm", "interrupt", "does")
 _STEP = ("actor", "at", "hold")
 _POINT = ("function", "source", "nth")
-_PROOF = ("splat", "pages_left", "pages_left_at_done")
+_PROOF = ("splat", "pages_left", "pages_left_held")
 _SIDE = ("mutant", "stock", "series")
 
 _T = TypeVar("_T")
@@ -186,9 +186,9 @@ def _proof(table: _Table) -> Proof:
     proof = Proof(
         splat=table.names("splat", known.__contains__),
         pages_left=table.get("pages_left", bool, False),
-        pages_left_at_done=table.get("pages_left_at_done", bool, False),
+        pages_left_held=table.get("pages_left_held", bool, False),
     )
-    if not (proof.splat or proof.pages_left or proof.pages_left_at_done):
+    if not (proof.splat or proof.pages_left or proof.pages_left_held):
         raise BadInput("nothing would show the race", where=table.where, hint=f"give {', '.join(_PROOF)}")
     return proof
 

@@ -12,19 +12,18 @@ import re
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from lab.model.errors import BadInput
 from lab.model.series import KernelVersion, VersionRange
 from lab.model.splat import Splat, SplatClass
 
-_KEYS = ("class", "functions", "flavours", "fits", "why")
+_NEEDED = ("class", "flavours", "fits", "why")
+_KEYS = (*_NEEDED, "functions", "without")
 MIN_WHY = 40
 """Letters that a justification has at least: less is no justification."""
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
-_PATTERN = re.compile(r"[A-Za-z_]\w{3,}\*")
-"""A family of functions by what their names begin with; four letters at least, so that it is one."""
+_FRAME = re.compile(r"([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x")
 _RACE = "data-race in "
 
 
@@ -32,7 +31,8 @@ _RACE = "data-race in "
 class Allowed:
     """One entry. ``functions`` are those of the title of a data race, else of the title or the frames.
 
-    Of a data race they may be families (``virtqueue_*``): then both sides must be of one of them.
+    ``without`` in their place is for data races that have nothing to do with what is tested: no function that
+    begins so may be anywhere in the report, on either side.
     """
 
     cls: SplatClass
@@ -40,11 +40,13 @@ class Allowed:
     flavours: tuple[str, ...]
     fits: VersionRange
     why: str
+    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Which entry it is, for people and for counting."""
-        return f"{self.cls.value}: {' / '.join(self.functions)}"
+        named = " / ".join(self.functions) or f"none of {', '.join(self.without)}"
+        return f"{self.cls.value}: {named}"
 
     def matches(self, splat: Splat, flavour: str, version: KernelVersion) -> bool:
         """Whether this entry explains a splat on a kernel of that flavour and version.
@@ -58,11 +60,12 @@ class Allowed:
         if flavour not in self.flavours or version not in self.fits:
             return False
         _, race, named = splat.title.partition(_RACE)
+        if self.without:
+            # Not the whole text: "Comm: mshv-vmm" says who faulted, not what was raced on.
+            stacks = {*_FRAME.findall("\n".join(splat.text)), *_NAME.findall(named), *splat.frames}
+            return bool(race) and not any(frame.startswith(self.without) for frame in stacks)
         if race:
-            sides = set(_NAME.findall(named))
-            if any("*" in function for function in self.functions):
-                return all(any(fnmatchcase(side, f) for f in self.functions) for side in sides)
-            return sides == set(self.functions)
+            return set(_NAME.findall(named)) == set(self.functions)
         return set(self.functions) <= {*_NAME.findall(splat.title), *splat.frames}
 
 
@@ -90,9 +93,9 @@ def _entry(entry: Any, where: str) -> Allowed:
             near = difflib.get_close_matches(key, _KEYS, 1)
             hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(_KEYS)}"
             raise BadInput(f"unknown key {key!r}", where=where, hint=hint)
-    for key in _KEYS:
+    for key in _NEEDED:
         if not entry.get(key):
-            raise BadInput(f"{key} is missing", where=where, hint=f"every entry has {', '.join(_KEYS)}")
+            raise BadInput(f"{key} is missing", where=where, hint=f"every entry has {', '.join(_NEEDED)}")
     try:
         cls = SplatClass(entry["class"])
     except ValueError as e:
@@ -105,17 +108,17 @@ def _entry(entry: Any, where: str) -> Allowed:
     why = str(entry["why"]).strip()
     if len(why) < MIN_WHY:
         raise BadInput("that is no justification", where=where, hint="say why it is harmless and whose it is")
-    functions = _names(entry, "functions", where, patterns=cls is SplatClass.KCSAN)
-    return Allowed(cls, functions, _names(entry, "flavours", where), fits, why)
+    functions, without = _names(entry, "functions", where), _names(entry, "without", where)
+    if bool(functions) == bool(without) or (without and cls is not SplatClass.KCSAN):
+        raise BadInput(
+            "an entry has functions, or, for kcsan alone, without", where=where, hint="name one of them"
+        )
+    return Allowed(cls, functions, _names(entry, "flavours", where), fits, why, without)
 
 
-def _names(entry: dict[str, Any], key: str, where: str, *, patterns: bool = False) -> tuple[str, ...]:
-    def known(value: object) -> bool:
-        name = isinstance(value, str) and _NAME.fullmatch(value)
-        return bool(name or (patterns and isinstance(value, str) and _PATTERN.fullmatch(value)))
-
-    value = entry[key]
-    if not isinstance(value, list) or not all(map(known, value)):
+def _names(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = entry.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, str) and _NAME.fullmatch(v) for v in value):
         raise BadInput(f"{key} must be a list of names", where=where)
     return tuple(value)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs recipes: each attempt on a lab of its own, forked from a snapshot, on the racy and the fixed kernel."""
+"""Runs recipes: each attempt on a lab forked from a snapshot, on the racy and on the fixed kernel."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class RecipeResult:
         held = self.fixed is None or (
             self.fixed.count(Outcome.CLEAN, Outcome.BLOCKED) == len(self.fixed.attempts)
         )
-        return bool(self.racy.attempts) and self.racy.count(Outcome.REACHED) == len(self.racy.attempts) and held
+        return (
+            bool(self.racy.attempts) and self.racy.count(Outcome.REACHED) == len(self.racy.attempts) and held
+        )
 
 
 @dataclass
@@ -176,7 +178,9 @@ class RaceRunner:
         except LabError as e:
             evidence.append(str(e).splitlines()[0])
         if proof.pages_left_held and any(held):
-            evidence.append(f"{max(held)} pages of the region are in the child's SLAT at the end of the order")
+            evidence.append(
+                f"{max(held)} pages of the region are in the child's SLAT at the end of the order"
+            )
             return replace(attempt, outcome=_reached(attempt), evidence=tuple(evidence))
         titles = self._splats(lab, mark, proof.splat)
         if titles:

@@ -14,9 +14,14 @@ from typing import Any
 from lab.cli.selectors import add_kernel_selectors, check_expression, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.mutant import DriverMutant, MutantResult
-from lab.progress import TextProgress
+from lab.progress import NullProgress, TextProgress
+from lab.race.kernels import RaceKernels
+from lab.race.killing import Recipes
+from lab.race.recipes import load_all, recipes_dir
+from lab.race.runner import RaceRunner
 from lab.series.mutants import load_driver_mutants
 from lab.validate.driver_mutants import open_runner
+from lab.validate.kernels import open_cache
 
 
 def add_verbs(verbs: Any) -> None:
@@ -25,7 +30,8 @@ def add_verbs(verbs: Any) -> None:
         "mutants",
         help="break the driver on purpose: which scenario notices which defect",
         description="Builds each mutant of tests/mutants/driver, drives the scenarios until one that passes "
-        "without it fails, and prints who noticed what.",
+        "without it fails, and prints who noticed what. A recipe of tests/races about a mutant is tried "
+        "before (not with -k).",
         epilog="exit codes: 0 every mutant is killed, 1 some survive, 2 bad input, 3 the kernel without a "
         "mutant does not pass, so that nothing can be said, 4 the lab could not run",
     )
@@ -62,6 +68,9 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.all_scenarios,
         args.expression,
     )
+    if not args.expression:
+        recipes = RaceRunner(RaceKernels(selectors_of(args), open_cache(), NullProgress()), NullProgress())
+        runner.notice = Recipes(recipes, load_all(recipes_dir())).notice
     began, results = time.monotonic(), []
     for result in runner.run(mutants):
         results.append(result)

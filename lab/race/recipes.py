@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lab import paths
 from lab.model.errors import BadInput
 from lab.model.race import DONE, Actor, HoldKind, PointSpec, Proof, Recipe, Setup, Side, Step
 from lab.model.splat import SplatClass
@@ -28,6 +29,11 @@ _PROOF = ("splat", "pages_left", "pages_left_held")
 _SIDE = ("mutant", "stock", "series")
 
 _T = TypeVar("_T")
+
+
+def recipes_dir() -> Path:
+    """Where the lab's own recipes are."""
+    return paths.tests_dir() / "races"
 
 
 def load_all(folder: Path) -> tuple[Recipe, ...]:

@@ -35,8 +35,9 @@ LEVEL = {
     "cli": 8,
     "pytest_plugin": 8,
 }
-SAME_LEVEL = {("child", "root"), ("series", "source"), ("source", "series")}
-"""Rooms of one level do not know each other, but for these: the child is driven through the root."""
+SAME_LEVEL = {("child", "root"), ("series", "source"), ("source", "series"), ("race", "validate")}
+"""Rooms of one level do not know each other, but for these: the child is driven through the root, and races
+are run on the labs that validation boots."""
 FORBIDDEN = {
     "judge": {"machine", "root", "child", "hypervisor", "build", "source", "series"},
     "machine": {"root", "child", "hypervisor"},

@@ -303,7 +303,7 @@ bool sched_stop_partition(const struct lp *, struct partition *);
 void root_cpuid(struct lp *);
 void root_msr(struct lp *, bool write);
 void msr_init(void);
-extern bool stimers_announced;
+extern bool stimers_announced, vectors_announced;
 void time_init(void);
 u64 ref_time(void);
 u64 ref_to_tsc(u64 ref);

@@ -489,6 +489,9 @@ BITS(BIT(STATE_CR0_PE_SHIFT), union hv_x64_vp_execution_state, as_uint16, cr0_pe
 BITS(BIT(STATE_CR0_AM_SHIFT), union hv_x64_vp_execution_state, as_uint16, cr0_am)
 BITS(BIT(STATE_EFER_LMA_SHIFT), union hv_x64_vp_execution_state, as_uint16, efer_lma)
 BITS(BIT(STATE_SHADOW_SHIFT), union hv_x64_vp_execution_state, as_uint16, interrupt_shadow)
+BITS(MEMORY_GVA_VALID, union hv_x64_memory_access_info, as_uint8, gva_valid);
+BITS(MEMORY_GVA_GPA_VALID, union hv_x64_memory_access_info, as_uint8, gva_gpa_valid);
+AT(wire_memory_message, access_info, struct hv_x64_memory_intercept_message, memory_access_info);
 SIZE(wire_memory_message, struct hv_x64_memory_intercept_message);
 AT(wire_memory_message, byte_count, struct hv_x64_memory_intercept_message, instruction_byte_count);
 AT(wire_memory_message, gva, struct hv_x64_memory_intercept_message, guest_virtual_address);

@@ -192,6 +192,8 @@ struct wire_intercept {
 #define STATE_EFER_LMA_SHIFT 4
 #define STATE_SHADOW_SHIFT 12
 
+#define MEMORY_GVA_VALID 1		/* access_info */
+#define MEMORY_GVA_GPA_VALID 2
 struct wire_memory_message {
 	struct wire_intercept header;
 	u32 cache_type;

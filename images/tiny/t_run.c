@@ -11,6 +11,9 @@
 #define SIPI_VECTOR CODE_GFN		/* the code's page, as a real mode segment */
 #define TABLE_GFN 0x20ul
 #define GVA 0x7f0000403000ul
+#define GVA_32 0x40c05678u
+#define MISSING_GFN 0x30ul		/* a table and a page that are not there yet */
+#define OTHER_GFN 0x31ul
 #define VECTOR 0x61
 #define OTHER_VECTOR 0x72
 #define TOO_LOW 0xf			/* no vector for a local APIC */
@@ -125,8 +128,36 @@ CASE("one", gpa_message, "the message of a memory intercept carries the instruct
 	EXPECT(set_register(c.id, 0, REG_RBX, 0x12345678), ST_OK, "set rbx");
 	EXPECT(run_child(&c, 0)->type, MSG_UNMAPPED_GPA, "message");
 	EXPECT(m->gpa, 0x12345678, "address");
+	EXPECT(m->access_info, MEMORY_GVA_VALID | MEMORY_GVA_GPA_VALID, "what is known of the virtual address");
+	EXPECT(m->gva, 0x12345678, "virtual address without paging");
 	CHECK(m->byte_count >= 2, "no instruction bytes");
 	EXPECT(memcmp(m->bytes, child_read, m->byte_count), 0, "instruction bytes");
+}
+
+CASE("one", walk_message, "a fault in the child's own tables is told from one of the access itself")
+{
+	struct child c = new_child(0, child_read);
+	struct wire_memory_message *m = (void *)c.message->payload;
+	u32 *directory = page_at(page_take()), *table = page_at(page_take());
+	u64 index = GVA_32 >> 12 & 1023;
+
+	directory[0] = PTE_P | PTE_W | PTE_PS;
+	directory[GVA_32 >> 22] = MISSING_GFN * PAGE | PTE_P | PTE_W;
+	table[index] = OTHER_GFN * PAGE | PTE_P | PTE_W;
+	EXPECT(map_page(c.id, TABLE_GFN, MAP_RW, (u64)directory / PAGE), ST_OK, "map the directory");
+	EXPECT(set_register(c.id, 0, REG_CR3, TABLE_GFN * PAGE), ST_OK, "set cr3");
+	EXPECT(set_register(c.id, 0, REG_CR4, CR4_PSE), ST_OK, "set cr4");
+	EXPECT(set_register(c.id, 0, REG_CR0, CR0_PG | CR0_PE | CR0_ET | CR0_NE), ST_OK, "set cr0");
+	EXPECT(set_register(c.id, 0, REG_RBX, GVA_32), ST_OK, "set rbx");
+	EXPECT(run_child(&c, 0)->type, MSG_UNMAPPED_GPA, "message");
+	EXPECT(m->gpa, MISSING_GFN * PAGE + index * 4, "address of the entry");
+	EXPECT(m->access_info, MEMORY_GVA_VALID, "what is known of the virtual address");
+	EXPECT(m->gva, GVA_32, "virtual address");
+	EXPECT(map_page(c.id, MISSING_GFN, MAP_RW, (u64)table / PAGE), ST_OK, "map the table");
+	EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_UNMAPPED_GPA, "message");
+	EXPECT(m->gpa, OTHER_GFN * PAGE + PAGE_OFFSET(GVA_32), "address of the access");
+	EXPECT(m->access_info, MEMORY_GVA_VALID | MEMORY_GVA_GPA_VALID, "what is known of the virtual address");
+	EXPECT(m->gva, GVA_32, "virtual address");
 }
 
 /* ---- interrupts into a child with a local APIC ---- */

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.child.protocol import COUNTERS, Access
+from lab.child.protocol import COUNTERS, PDPT, Access
 from lab.hypervisor.names import Event
 from lab.model.ledger import RecordKind
 
@@ -117,6 +117,20 @@ def test_many_rings_from_two_vps_signal_and_none_reaches_the_vmm(child, ledger, 
     else:
         evidence.unseen("rings of a doorbell")
     assert all(counts), "a doorbell rang and its event was never signalled"
+
+
+@scenario()
+def test_page_table_at_a_doorbell_does_not_ring_it(child):
+    """A write whose walk through the child's tables comes to the doorbell writes nothing there."""
+    walked = 300
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL & ~0xFFF, 0)
+    child.poke(PDPT + 8 * walked, (BELL & ~0xFFF | 3).to_bytes(8, "little"))  # present, writable
+    message = write(child, walked << 30, 4, 1)
+    assert message is not None, "the write went to a table that is not there"
+    assert message.gpa == BELL & ~0xFFF
+    assert child.read_event(event) == 0
 
 
 @scenario(quick=True)

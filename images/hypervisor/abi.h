@@ -259,6 +259,7 @@
 
 /* ---- DISPATCH_VP ---- */
 #define DISPATCH_CLEAR_INTERCEPT 0x1u
+#define DISPATCH_SCAN_VECTORS 0x40u	/* interrupts wait in the register page */
 #define DISPATCH_STATE_BLOCKED 1
 #define DISPATCH_STATE_READY 2
 #define DISPATCH_EVENT_NONE 0
@@ -477,6 +478,7 @@
 #define PRIV_CONNECT_PORT BIT(7)
 #define PRIV_STATS BIT(8)
 #define PRIV_CPU_MANAGEMENT BIT(12)
+#define EXT_VECTOR_INJECTION BIT(9)	/* DISPATCH_VP takes interrupts from the register page */
 #define FEAT_GUEST_IDLE BIT(10)
 #define MISC_GUEST_IDLE BIT(5)
 #define MISC_FREQUENCY_MSRS BIT(8)

@@ -160,6 +160,9 @@ BITS(ACCESS_SET_ACCESSED, union hv_gpa_page_access_state_flags, as_uint64, set_a
 BITS(ACCESS_CLEAR_DIRTY, union hv_gpa_page_access_state_flags, as_uint64, clear_dirty)
 BITS(ACCESS_SET_DIRTY, union hv_gpa_page_access_state_flags, as_uint64, set_dirty)
 SAME(DISPATCH_CLEAR_INTERCEPT, HV_DISPATCH_VP_FLAG_CLEAR_INTERCEPT_SUSPEND);
+SAME(DISPATCH_SCAN_VECTORS, HV_DISPATCH_VP_FLAG_SCAN_INTERRUPT_INJECTION);
+SAME(EXT_VECTOR_INJECTION, HV_VP_DISPATCH_INTERRUPT_INJECTION_AVAILABLE);
+SAME(PAGE_VECTORS, HV_VP_REGISTER_PAGE_MAX_VECTOR_COUNT);
 SAME(DISPATCH_STATE_BLOCKED, HV_VP_DISPATCH_STATE_BLOCKED);
 SAME(DISPATCH_STATE_READY, HV_VP_DISPATCH_STATE_READY);
 SAME(DISPATCH_EVENT_NONE, HV_VP_DISPATCH_EVENT_INVALID);
@@ -486,6 +489,9 @@ BITS(BIT(STATE_CR0_PE_SHIFT), union hv_x64_vp_execution_state, as_uint16, cr0_pe
 BITS(BIT(STATE_CR0_AM_SHIFT), union hv_x64_vp_execution_state, as_uint16, cr0_am)
 BITS(BIT(STATE_EFER_LMA_SHIFT), union hv_x64_vp_execution_state, as_uint16, efer_lma)
 BITS(BIT(STATE_SHADOW_SHIFT), union hv_x64_vp_execution_state, as_uint16, interrupt_shadow)
+BITS(MEMORY_GVA_VALID, union hv_x64_memory_access_info, as_uint8, gva_valid);
+BITS(MEMORY_GVA_GPA_VALID, union hv_x64_memory_access_info, as_uint8, gva_gpa_valid);
+AT(wire_memory_message, access_info, struct hv_x64_memory_intercept_message, memory_access_info);
 SIZE(wire_memory_message, struct hv_x64_memory_intercept_message);
 AT(wire_memory_message, byte_count, struct hv_x64_memory_intercept_message, instruction_byte_count);
 AT(wire_memory_message, gva, struct hv_x64_memory_intercept_message, guest_virtual_address);
@@ -507,7 +513,7 @@ AT(wire_register_page, segment, struct hv_vp_register_page, segment_registers);
 AT(wire_register_page, cr0, struct hv_vp_register_page, cr0);
 AT(wire_register_page, interrupt_state, struct hv_vp_register_page, interrupt_state);
 AT(wire_register_page, xfem, struct hv_vp_register_page, xfem);
-AT(wire_register_page, vector_count, struct hv_vp_register_page, interrupt_vectors);
+AT(wire_register_page, vectors, struct hv_vp_register_page, interrupt_vectors);
 BITS(SYNTH_PRESENT, union hv_partition_synthetic_processor_features, as_uint64[0], hypervisor_present)
 BITS(SYNTH_HV1, union hv_partition_synthetic_processor_features, as_uint64[0], hv1)
 BITS(SYNTH_VP_RUNTIME, union hv_partition_synthetic_processor_features, as_uint64[0], access_vp_run_time_reg)

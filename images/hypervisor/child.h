@@ -174,5 +174,6 @@ enum child_msr_result child_synthetic_msr(struct lp *, struct vp *, bool write, 
 bool child_wants(const struct vp *, u32 type, u32 access, u64 parameter);
 void child_intercepts_apply(struct vp *);
 u32 child_translate(struct vp *, u64 gva, u32 flags, u64 *gpa);
+bool child_fault_gva(struct vp *, u64 *gva);
 
 #endif

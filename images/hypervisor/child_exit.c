@@ -108,6 +108,8 @@ enum child_action child_exit(struct lp *lp, struct vp *vp)
 	vp->exits++;
 	switch (v->exitcode) {
 	case EXIT_NPF:
+		if (v->info1 & NPF_WALK)	/* what the instruction does is not done to that address */
+			return CHILD_MESSAGE;
 		return apic_page(lp, vp) || doorbell(lp, vp) ? CHILD_RESUME : CHILD_MESSAGE;
 	case EXIT_HLT:
 		shadowed = lost_shadow(v, &vp->shadow_rip);

@@ -42,10 +42,13 @@ static bool allowed_now(struct vp *vp, u64 gpa, u64 error, bool *known)
 	return *known && access & NPT_R && access & need && !(error & NPF_RESERVED);
 }
 
-/* A frame the root maps without access gives GPA_INTERCEPT, one it never mapped UNMAPPED_GPA. */
+/*
+ * A frame the root maps without access gives GPA_INTERCEPT, one it never mapped UNMAPPED_GPA. The GPA belongs to the
+ * GVA unless it is that of an entry in the child's tables, on the way there.
+ */
 static bool memory(struct vp *vp, u64 word[2])
 {
-	u64 gpa = vp->vmcb->info2, error = vp->vmcb->info1;
+	u64 gpa = vp->vmcb->info2, error = vp->vmcb->info1, gva;
 	u32 access = error & NPF_FETCH ? INTERCEPT_EXECUTE : error & NPF_WRITE ? INTERCEPT_WRITE : INTERCEPT_READ;
 	struct wire_memory_message *m;
 	bool known;
@@ -54,6 +57,10 @@ static bool memory(struct vp *vp, u64 word[2])
 		return false;
 	m = begin(vp, known ? MSG_GPA_INTERCEPT : MSG_UNMAPPED_GPA, sizeof *m, access, 0);
 	m->gpa = gpa;
+	if (child_fault_gva(vp, &gva)) {
+		m->gva = gva;
+		m->access_info = MEMORY_GVA_VALID | (error & NPF_WALK ? 0 : MEMORY_GVA_GPA_VALID);
+	}
 	m->byte_count = access == INTERCEPT_EXECUTE ? 0 : child_fetch(vp, m->bytes);
 	word[0] = gpa;
 	word[1] = access;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A child's own page tables: guest virtual to guest physical with the permissions of each level. */
+/* A child's own page tables: guest virtual to guest physical with the permissions of each level, and back for a fault. */
 #include "abi.h"
 #include "hv.h"
 
@@ -12,7 +12,8 @@
 #define PTE_RESERVED_LARGE 0x1fe000ul	/* address bits below 2 MiB except PAT */
 #define USER 3				/* CPL */
 
-struct walk { u64 gpa, rights; u32 result; };	/* rights: PTE_W and PTE_U that all levels grant, PTE_NX that one sets */
+/* rights: PTE_W and PTE_U that all levels grant, PTE_NX that one sets; met: the walk came to the entry "watch" */
+struct walk { u64 gpa, rights, watch; u32 result; bool met; };
 
 static bool read(struct vp *vp, u64 gpa, void *buf, u32 n)
 {
@@ -27,6 +28,7 @@ static bool read(struct vp *vp, u64 gpa, void *buf, u32 n)
 
 static bool entry(struct vp *vp, struct walk *w, u64 gpa, void *e, u32 size)
 {
+	w->met |= gpa == w->watch;
 	if (!read(vp, gpa, e, size)) {
 		w->result = TRANSLATE_GPA_UNMAPPED;
 		return false;
@@ -119,18 +121,26 @@ static u32 second_level(struct vp *vp, u64 gpa, u32 flags)
 	return flags & TRANSLATE_WRITE && !(access & NPT_W) ? TRANSLATE_GPA_NO_WRITE : TRANSLATE_SUCCESS;
 }
 
-u32 child_translate(struct vp *vp, u64 gva, u32 flags, u64 *gpa)
+static struct walk walk(struct vp *vp, u64 gva, u64 watch)
 {
 	struct vmcb *v = vp->vmcb;
 	bool lma = v->efer & EFER_LMA;
-	struct walk w = { .gpa = gva, .rights = PTE_W | PTE_U };
+	struct walk w = { .gpa = gva, .rights = PTE_W | PTE_U, .watch = watch };
 
-	if (v->cr0 & CR0_PG) {
-		if (lma || v->cr4 & CR4_PAE)
-			walk64(vp, gva, lma, &w);
-		else
-			walk32(vp, gva & 0xffffffff, &w);
-		if (!w.result && !allowed(v, w.rights, flags))
+	if (lma || v->cr4 & CR4_PAE)
+		walk64(vp, gva, lma, &w);
+	else
+		walk32(vp, gva & 0xffffffff, &w);
+	return w;
+}
+
+u32 child_translate(struct vp *vp, u64 gva, u32 flags, u64 *gpa)
+{
+	struct walk w = { .gpa = gva };
+
+	if (vp->vmcb->cr0 & CR0_PG) {
+		w = walk(vp, gva, NEVER);
+		if (!w.result && !allowed(vp->vmcb, w.rights, flags))
 			w.result = TRANSLATE_PRIVILEGE;
 	}
 	*gpa = w.result ? 0 : w.gpa;
@@ -138,6 +148,9 @@ u32 child_translate(struct vp *vp, u64 gva, u32 flags, u64 *gpa)
 		w.result = second_level(vp, w.gpa, flags);
 	return w.result;
 }
+
+/* Does the way to this address lead over that entry of a table, readable or not? */
+static bool walk_meets(struct vp *vp, u64 gva, u64 entry) { return vp->vmcb->cr0 & CR0_PG && walk(vp, gva, entry).met; }
 
 bool gva_to_gpa(struct vp *vp, u64 gva, u64 *gpa) { return child_translate(vp, gva, 0, gpa) == TRANSLATE_SUCCESS; }
 
@@ -159,4 +172,41 @@ u32 child_fetch(struct vp *vp, u8 *bytes)
 		n += chunk;
 	}
 	return n;
+}
+
+/* ---- the other way: whose fault was it? SVM does not say which virtual address an access had. ---- */
+#define LONGEST_ACCESS 64		/* bytes before the end of a page from which one may reach into the next */
+
+/* Do the child's tables lead from the address to that fault: as what it stands for, or as an entry on the way? */
+static bool leads(struct vp *vp, u64 gva, u64 gpa, bool on_the_way)
+{
+	u64 to;
+
+	return on_the_way ? walk_meets(vp, gva, gpa) : gva_to_gpa(vp, gva, &to) && to == gpa;
+}
+
+/* An access near the end of a page may have failed in the next. */
+static bool leads_from(struct vp *vp, u64 gva, u64 gpa, bool on_the_way, u64 *found)
+{
+	*found = gva;
+	if (leads(vp, gva, gpa, on_the_way))
+		return true;
+	*found = PAGE_BASE(gva) + PAGE;
+	return PAGE_OFFSET(gva) + LONGEST_ACCESS > PAGE && leads(vp, *found, gpa, on_the_way);
+}
+
+/* The virtual address of the access that ended with this nested page fault: the instruction's own, or its operand's. */
+bool child_fault_gva(struct vp *vp, u64 *gva)
+{
+	const struct vmcb *v = vp->vmcb;
+	u64 gpa = v->info2, rip = v->rip + v->cs.base, operand;
+	bool on_the_way = v->info1 & NPF_WALK, code64 = v->efer & EFER_LMA && v->cs.attributes & SEG_LONG;
+	u8 bytes[INSTRUCTION_BYTES];
+
+	if (v->intinfo & EVENT_VALID)		/* the processor delivered something: no instruction asked for it */
+		return false;
+	if ((on_the_way || v->info1 & NPF_FETCH) && leads_from(vp, code64 ? rip : rip & 0xffffffff, gpa, on_the_way, gva))
+		return true;
+	return !(v->info1 & NPF_FETCH) && instruction_address(vp, bytes, child_fetch(vp, bytes), &operand) &&
+	       leads_from(vp, operand, gpa, on_the_way, gva);
 }

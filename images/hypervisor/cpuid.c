@@ -8,6 +8,8 @@
 #define MAJOR_SHIFT 16
 #define NEVER_NOTIFY 0xffffffffu	/* spinlock retries before a "long spin wait" call */
 
+bool vectors_announced;
+
 static void hypervisor_leaf(u32 leaf, u32 r[4])
 {
 	memset(r, 0, 4 * sizeof *r);
@@ -32,6 +34,8 @@ static void hypervisor_leaf(u32 leaf, u32 r[4])
 		if (!l1vh)
 			r[1] |= PRIV_PARTITION_ID | PRIV_CPU_MANAGEMENT;
 		r[3] = MISC_FREQUENCY_MSRS | MISC_CRASH_MSRS;
+		if (vectors_announced)
+			r[2] |= EXT_VECTOR_INJECTION;
 		if (stimers_announced) {
 			r[0] |= FEAT_STIMERS;
 			r[3] |= MISC_DIRECT_STIMERS;

@@ -303,7 +303,7 @@ bool sched_stop_partition(const struct lp *, struct partition *);
 void root_cpuid(struct lp *);
 void root_msr(struct lp *, bool write);
 void msr_init(void);
-extern bool stimers_announced;
+extern bool stimers_announced, vectors_announced;
 void time_init(void);
 u64 ref_time(void);
 u64 ref_to_tsc(u64 ref);
@@ -336,6 +336,26 @@ void stimer_init(struct lp *);
 bool stimer_write(struct lp *, u32 msr, u64 val);
 u64 stimer_read(struct lp *, u32 msr);
 u64 stimer_next(u64 expired, u64 period, u64 now, bool lazy);
+
+/* child_operand.c */
+#define REX_W 8
+#define REX_R 4
+#define OP_MOFFS_FIRST 0xa0		/* MOV between AL or eAX and an address that follows */
+#define OP_MOFFS_LAST 0xa3
+struct instruction {
+	const u8 *bytes;
+	u32 n, taken;
+	bool short_of;			/* more bytes were needed than there are */
+	bool code64, code16, o16, two_bytes, repeats_or_locks;
+	u8 op, rex, segment, address_size;
+	u64 offset;			/* of the memory operand, in its segment; see instruction_operand() */
+	bool relative, on_stack;	/* to the next instruction; by RSP or RBP */
+};
+struct instruction instruction_begin(const struct vp *, const u8 *bytes, u32 n);
+int instruction_operand(struct instruction *, const struct vp *);
+u64 instruction_value(struct instruction *, u32 bytes);
+u64 instruction_register(const struct vp *, u32 reg);
+bool instruction_address(const struct vp *, const u8 *bytes, u32 n, u64 *gva);
 
 /* store.c, port.c */
 struct store { u32 size, length; u64 value; };

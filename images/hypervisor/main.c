@@ -126,6 +126,8 @@ void bsp_main(u64 multiboot_info)
 	scheduler = scheduler_of(p ? p : l1vh ? "core" : "root");
 	fault_boot_args(args);
 	stimers_announced = !(p = option(args, "stimer")) || strncmp(p, "off", 3);
+	/* who does not schedule by DISPATCH_VP has no use for its flags; an L1VH parent sees copies of the pages */
+	vectors_announced = !l1vh && !sched_is_ours() && (!(p = option(args, "vectors")) || strncmp(p, "off", 3));
 	time_init();
 	msr_init();
 	pages_width(address_bits());

@@ -115,6 +115,7 @@ CHECK_OFFSET(struct gprs, r15, 0x78);
 #define NPF_WRITE BIT(1)
 #define NPF_RESERVED BIT(3)
 #define NPF_FETCH BIT(4)
+#define NPF_WALK BIT(33)			/* not the access itself: an entry of the guest's own tables */
 
 #define IOIO_IN BIT(0)
 #define IOIO_STRING_SHIFT 2

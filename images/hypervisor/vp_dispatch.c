@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Run a child on this LP until something happens; DISPATCH_VP, by which the root's scheduler asks for it. */
 #include "abi.h"
+#include "apic_regs.h"
 #include "hv.h"
 
 /* Neither halted nor waiting for SIPI, or not any longer? For our own scheduler. Called with hv_lock. */
@@ -108,6 +109,19 @@ enum run_end vp_run(struct lp *lp, struct vp *vp)
 	return end;
 }
 
+/* Interrupts that the root left in the register page: edge-triggered ones. It adds to them at any time, without a call. */
+static void take_vectors(struct lp *lp, struct vp *vp)
+{
+	u64 vectors = __atomic_exchange_n(&vp->regs_page->vectors, 0, __ATOMIC_SEQ_CST);
+	u32 n = vectors & VECTOR_MASK;
+
+	if (!n)
+		return;
+	LEDGER_EVENT(lp, EV_PAGE_VECTORS, 0, vp->pt->id, vp->index, vectors);
+	for (u32 i = 0; i < n && i < PAGE_VECTORS; i++)
+		lapic_raise(vp, vectors >> 8 * (i + 1) & VECTOR_MASK, false);
+}
+
 /* Called with hv_lock, which is dropped while the child executes. */
 u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *out)
 {
@@ -130,6 +144,8 @@ u16 vp_dispatch(struct lp *lp, struct vp *vp, u32 flags, struct out_dispatch *ou
 		return ST_OK;
 	}
 	vp_init_pending(vp);
+	if (flags & DISPATCH_SCAN_VECTORS && vectors_announced)
+		take_vectors(lp, vp);
 	if (!awake(lp, vp, out))
 		return ST_OK;
 	if (vp_run(lp, vp) != RUN_MESSAGE)

@@ -192,6 +192,8 @@ struct wire_intercept {
 #define STATE_EFER_LMA_SHIFT 4
 #define STATE_SHADOW_SHIFT 12
 
+#define MEMORY_GVA_VALID 1		/* access_info */
+#define MEMORY_GVA_GPA_VALID 2
 struct wire_memory_message {
 	struct wire_intercept header;
 	u32 cache_type;
@@ -246,6 +248,7 @@ CHECK_SIZE(struct wire_event_ring, 256);
 
 struct wire_tsc_page { u32 sequence, reserved; u64 scale; s64 offset; } PACKED;
 
+#define PAGE_VECTORS 7
 struct wire_register_page {
 	u16 version;
 	u8 valid, reserved0;
@@ -255,7 +258,7 @@ struct wire_register_page {
 	struct wire_segment segment[6];	/* es cs ss ds fs gs */
 	u64 cr0, cr3, cr4, cr8, efer, dr7, pending_interruption, interrupt_state, hints, xfem;
 	u8 reserved2[0x100];
-	u8 vector_count, vector[7];
+	u64 vectors;			/* a count, then up to PAGE_VECTORS bytes; the root adds, we take, both at once */
 } PACKED;
 
 /* Local APIC state as GET/SET_VP_STATE carries it (TLFS; QEMU's mshv accelerator uses it) */

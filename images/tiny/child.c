@@ -44,17 +44,20 @@ u64 register_of(u64 id, u32 vp, u32 name)
 	return v.low;
 }
 
-struct message *message_page(u64 id, u32 vp)
+static void *state_page(u64 id, u32 vp, u32 type)
 {
 	struct in_map_state_page *in = call_in();
 	struct out_map_page *out = call_out();
 
 	in->partition = id;
 	in->vp = vp;
-	in->type = STATE_PAGE_MESSAGE;
+	in->type = type;
 	EXPECT(call(HC_MAP_VP_STATE_PAGE), ST_OK, "MAP_VP_STATE_PAGE");
 	return page_at(out->pfn);
 }
+
+struct message *message_page(u64 id, u32 vp) { return state_page(id, vp, STATE_PAGE_MESSAGE); }
+struct wire_register_page *register_page(u64 id, u32 vp) { return state_page(id, vp, STATE_PAGE_REGISTERS); }
 
 void flat_vp(u64 id, u32 vp, u64 rip)
 {

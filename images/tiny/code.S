@@ -74,4 +74,20 @@ PIECE child_doze			/* the end of "sti; hlt": the root says that STI has just bee
 child_doze_handler:
 	incl	4(%esi)
 	iret
+PIECE child_takes			/* its local APIC is on, and it halts for ever; two vectors are counted, see t_run.c */
+	movl	$0x1ff, 0xfee000f0
+1:	sti
+	hlt
+	jmp	1b
+	.balign	16
+	.globl	child_takes_first, child_takes_second
+child_takes_first:
+	incl	4(%esi)
+	movl	$0, 0xfee000b0
+	iret
+	.balign	16
+child_takes_second:
+	incl	8(%esi)
+	movl	$0, 0xfee000b0
+	iret
 	.skip	4096				/* whoever copies a page of code reads no further than this */

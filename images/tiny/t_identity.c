@@ -23,6 +23,7 @@ CASE("one", leaves, "the CPUID leaves are those of a Hyper-V root, and SVM is no
 	cpuid(LEAF_FEATURES, 0, r);
 	CHECK(r[1] & PRIV_CREATE_PARTITIONS, "no privilege to create partitions");
 	CHECK(r[0] & FEAT_HYPERCALL, "no hypercall MSRs");
+	CHECK(r[2] & EXT_VECTOR_INJECTION, "no interrupts through the register page");
 	cpuid(CPUID_LEAF_EXT, 0, r);
 	EXPECT(r[2] & CPUID_EXT_ECX_SVM, 0, "SVM bit");
 }

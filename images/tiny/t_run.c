@@ -11,7 +11,12 @@
 #define SIPI_VECTOR CODE_GFN		/* the code's page, as a real mode segment */
 #define TABLE_GFN 0x20ul
 #define GVA 0x7f0000403000ul
+#define GVA_32 0x40c05678u
+#define MISSING_GFN 0x30ul		/* a table and a page that are not there yet */
+#define OTHER_GFN 0x31ul
 #define VECTOR 0x61
+#define OTHER_VECTOR 0x72
+#define TOO_LOW 0xf			/* no vector for a local APIC */
 #define SHADOW 1			/* interrupt_shadow of hv_x64_interrupt_state_register */
 #define GATE_32 0x8e00u
 #define SEGMENT_REAL_CODE (0xfffful | 0x9bul << 48)	/* limit, attributes */
@@ -123,8 +128,36 @@ CASE("one", gpa_message, "the message of a memory intercept carries the instruct
 	EXPECT(set_register(c.id, 0, REG_RBX, 0x12345678), ST_OK, "set rbx");
 	EXPECT(run_child(&c, 0)->type, MSG_UNMAPPED_GPA, "message");
 	EXPECT(m->gpa, 0x12345678, "address");
+	EXPECT(m->access_info, MEMORY_GVA_VALID | MEMORY_GVA_GPA_VALID, "what is known of the virtual address");
+	EXPECT(m->gva, 0x12345678, "virtual address without paging");
 	CHECK(m->byte_count >= 2, "no instruction bytes");
 	EXPECT(memcmp(m->bytes, child_read, m->byte_count), 0, "instruction bytes");
+}
+
+CASE("one", walk_message, "a fault in the child's own tables is told from one of the access itself")
+{
+	struct child c = new_child(0, child_read);
+	struct wire_memory_message *m = (void *)c.message->payload;
+	u32 *directory = page_at(page_take()), *table = page_at(page_take());
+	u64 index = GVA_32 >> 12 & 1023;
+
+	directory[0] = PTE_P | PTE_W | PTE_PS;
+	directory[GVA_32 >> 22] = MISSING_GFN * PAGE | PTE_P | PTE_W;
+	table[index] = OTHER_GFN * PAGE | PTE_P | PTE_W;
+	EXPECT(map_page(c.id, TABLE_GFN, MAP_RW, (u64)directory / PAGE), ST_OK, "map the directory");
+	EXPECT(set_register(c.id, 0, REG_CR3, TABLE_GFN * PAGE), ST_OK, "set cr3");
+	EXPECT(set_register(c.id, 0, REG_CR4, CR4_PSE), ST_OK, "set cr4");
+	EXPECT(set_register(c.id, 0, REG_CR0, CR0_PG | CR0_PE | CR0_ET | CR0_NE), ST_OK, "set cr0");
+	EXPECT(set_register(c.id, 0, REG_RBX, GVA_32), ST_OK, "set rbx");
+	EXPECT(run_child(&c, 0)->type, MSG_UNMAPPED_GPA, "message");
+	EXPECT(m->gpa, MISSING_GFN * PAGE + index * 4, "address of the entry");
+	EXPECT(m->access_info, MEMORY_GVA_VALID, "what is known of the virtual address");
+	EXPECT(m->gva, GVA_32, "virtual address");
+	EXPECT(map_page(c.id, MISSING_GFN, MAP_RW, (u64)table / PAGE), ST_OK, "map the table");
+	EXPECT(run_child(&c, DISPATCH_CLEAR_INTERCEPT)->type, MSG_UNMAPPED_GPA, "message");
+	EXPECT(m->gpa, OTHER_GFN * PAGE + PAGE_OFFSET(GVA_32), "address of the access");
+	EXPECT(m->access_info, MEMORY_GVA_VALID | MEMORY_GVA_GPA_VALID, "what is known of the virtual address");
+	EXPECT(m->gva, GVA_32, "virtual address");
 }
 
 /* ---- interrupts into a child with a local APIC ---- */
@@ -182,17 +215,23 @@ CASE("one", sipi, "an AP waits for SIPI, starts at its vector, and INIT stops it
 	EXPECT(cs.low, SIPI_VECTOR * PAGE, "base of cs");
 }
 
-/* IDT, GDT-less: one 32-bit gate in the data page for VECTOR, to a handler in the code page. */
-static void idt_for(const struct child *c, const u8 *code, const u8 *to)
+/* IDT, GDT-less: one 32-bit gate in the data page for a vector, to a handler in the code page. */
+static void gate_for(const struct child *c, u32 vector, const u8 *code, const u8 *to)
 {
 	u64 handler = CODE_GFN * PAGE + (to - code);
-	volatile u32 *gate = data_of(c, 256 + VECTOR * 2);
+	volatile u32 *gate = data_of(c, 256 + vector * 2);
+
+	gate[0] = handler | 8 << 16;
+	gate[1] = GATE_32;
+}
+
+static void idt_for(const struct child *c, const u8 *code, const u8 *to)
+{
 	volatile u64 *gdt = (volatile u64 *)data_of(c, 128);
 
 	gdt[1] = 0x00cf9b000000fffful;
 	gdt[2] = 0x00cf93000000fffful;
-	gate[0] = handler | 8 << 16;
-	gate[1] = GATE_32;
+	gate_for(c, VECTOR, code, to);
 	EXPECT(set_register2(c->id, 0, REG_GDTR, 0xfffful << 48, DATA_GFN * PAGE + 512), ST_OK, "set gdtr");
 	EXPECT(set_register2(c->id, 0, REG_IDTR, 0xfffful << 48, DATA_GFN * PAGE + 1024), ST_OK, "set idtr");
 	EXPECT(set_register(c->id, 0, REG_RSP, (DATA_GFN + 1) * PAGE), ST_OK, "set rsp");
@@ -227,6 +266,79 @@ CASE("one", wrong_interrupt, "an interrupt for nobody, or for the root, is not d
 
 	EXPECT(assert_interrupt(c.id + 100, IPI_FIXED, 0, VECTOR, 0), ST_INVALID_PARTITION_ID, "unknown partition");
 	CHECK(assert_interrupt(1, IPI_FIXED, 0, VECTOR, 0) != ST_OK, "an interrupt into the root was taken");
+}
+
+/* ---- interrupts in the register page ---- */
+#define PAGE_LIST(count, first, second) ((count) | (u64)(first) << 8 | (u64)(second) << 16)
+
+/* A VP that halts with its local APIC on, and takes two vectors. */
+static struct child takes(void)
+{
+	struct child c = new_child(CREATE_LAPIC, child_takes);
+
+	idt_for(&c, child_takes, child_takes_first);
+	gate_for(&c, OTHER_VECTOR, child_takes, child_takes_second);
+	blocks(c.id, 0, "before an interrupt");
+	return c;
+}
+
+/* Dispatched once with the flag: then it blocks again, and has counted so many of each vector in all. */
+static void scan(const struct child *c, u32 first, u32 second)
+{
+	struct out_dispatch out;
+
+	EXPECT(dispatch_once(c->id, 0, DISPATCH_SCAN_VECTORS, &out), ST_OK, "DISPATCH_VP");
+	blocks(c->id, 0, "after the interrupts");
+	EXPECT(*data_of(c, 1), first, "interrupts of the first vector");
+	EXPECT(*data_of(c, 2), second, "interrupts of the second vector");
+}
+
+CASE("one", page_vectors, "vectors in the register page are raised once, when the dispatch says so")
+{
+	struct child c = takes();
+	volatile u64 *list = &register_page(c.id, 0)->vectors;
+
+	*list = PAGE_LIST(2, VECTOR, OTHER_VECTOR);
+	blocks(c.id, 0, "without the flag");
+	EXPECT(*data_of(&c, 1) + *data_of(&c, 2), 0, "interrupts without the flag");
+	EXPECT(*list, PAGE_LIST(2, VECTOR, OTHER_VECTOR), "the page without the flag");
+	scan(&c, 1, 1);
+	EXPECT(*list, 0, "the page afterwards");
+	scan(&c, 1, 1);
+	*list = PAGE_LIST(1, OTHER_VECTOR, VECTOR);	/* the second lies behind the count */
+	scan(&c, 1, 2);
+	EXPECT(*list, 0, "the page afterwards");
+}
+
+CASE("one", bad_page_vectors, "nothing in the register page's list of vectors is trusted")
+{
+	struct child c = takes();
+	volatile u64 *list = &register_page(c.id, 0)->vectors;
+
+	*list = PAGE_LIST(2, TOO_LOW, 0);
+	scan(&c, 0, 0);
+	*list = PAGE_LIST(0, VECTOR, OTHER_VECTOR);
+	scan(&c, 0, 0);
+	EXPECT(*list, 0, "a list without a count");
+	*list = PAGE_LIST(0xff, VECTOR, VECTOR);	/* one that is raised twice comes once */
+	scan(&c, 1, 0);
+	EXPECT(*list, 0, "a list that is too long");
+}
+
+CASE("one", page_vectors_suspended, "a VP that must not run leaves its list alone")
+{
+	struct child c = takes();
+	volatile u64 *list = &register_page(c.id, 0)->vectors;
+	struct out_dispatch out;
+
+	EXPECT(set_register(c.id, 0, REG_EXPLICIT_SUSPEND, EXPLICITLY_SUSPENDED), ST_OK, "suspend");
+	*list = PAGE_LIST(1, VECTOR, 0);
+	EXPECT(dispatch_once(c.id, 0, DISPATCH_SCAN_VECTORS, &out), ST_OK, "DISPATCH_VP");
+	EXPECT(out.event, DISPATCH_EVENT_SUSPEND, "event");
+	EXPECT(*list, PAGE_LIST(1, VECTOR, 0), "the page");
+	EXPECT(set_register(c.id, 0, REG_EXPLICIT_SUSPEND, 0), ST_OK, "resume");
+	synic_off(SINT_INTERCEPT);
+	scan(&c, 1, 0);
 }
 
 /* ---- translation ---- */

@@ -77,7 +77,10 @@ CASE("core", names_itself, "the scheduler's type is core, and DISPATCH_VP is den
 {
 	struct out_dispatch out;
 	struct child c = new_child(0, child_halt);
+	u32 r[4];
 
+	cpuid(LEAF_FEATURES, 0, r);
+	EXPECT(r[2] & EXT_VECTOR_INJECTION, 0, "interrupts through a page that no dispatch looks at");
 	EXPECT(system_property(SYS_SCHEDULER_TYPE), SCHEDULER_CORE_SMT, "scheduler type");
 	EXPECT(dispatch_once(c.id, 0, 0, &out), ST_OPERATION_DENIED, "DISPATCH_VP");
 }

@@ -146,12 +146,14 @@ u16 install_intercept(u64 id, u32 type, u32 access, u64 parameter);
 #define DATA_GFN 2ul
 struct child { u64 id, code, data; struct message *message; };
 extern u8 child_in[], child_halt[], child_read[], child_write[], child_spin[], child_cpuid[], child_msr[], child_exec[],
-	child_triple[], child_interrupt[], child_handler[], child_doze[], child_doze_handler[];
+	child_triple[], child_interrupt[], child_handler[], child_doze[], child_doze_handler[],
+	child_takes[], child_takes_first[], child_takes_second[];
 u16 set_register(u64 id, u32 vp, u32 name, u64 value);
 u16 set_register2(u64 id, u32 vp, u32 name, u64 low, u64 high);
 u16 get_register(u64 id, u32 vp, u32 name, struct wire_value *value);
 u64 register_of(u64 id, u32 vp, u32 name);
 struct message *message_page(u64 id, u32 vp);
+struct wire_register_page *register_page(u64 id, u32 vp);
 void flat_vp(u64 id, u32 vp, u64 rip);	/* 32-bit flat protected mode, not suspended, at rip */
 struct child new_child(u64 flags, const u8 *code);	/* partition with VP 0 in that code */
 u16 dispatch_once(u64 id, u32 vp, u32 flags, struct out_dispatch *out);

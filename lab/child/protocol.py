@@ -17,6 +17,8 @@ from lab.model.errors import ExitCode, LabError
 
 AccessKind = Literal["read", "write", "execute", "listen", "poll", "halt"]
 WIDTHS = (1, 2, 4, 8)
+PDPT = 0x2000
+"""Guest physical address of the 512 entries, of 1 GiB each, that map the payload's memory one to one."""
 COUNTERS = 0x3800
 """Guest physical address of 8-byte counters, one for each vector (images/payload/layout.h)."""
 ADDRESSABLE = 512 << 30
@@ -38,7 +40,7 @@ MESSAGE_NAMES = {
 
 _ACCESS_KINDS: tuple[AccessKind, ...] = ("read", "write", "execute")
 """By HV_INTERCEPT_ACCESS_* (include/hyperv)."""
-_GVA_VALID = 1
+_GVA_VALID, _GVA_GPA_VALID = 1, 2
 
 
 class VmmError(LabError):
@@ -83,13 +85,15 @@ class Access:
 class InterceptMessage:
     """An intercept that reached the VMM: HV_MESSAGE type and the fields of the memory intercept.
 
-    ``gva`` is None unless the hypervisor says it is valid. Types other than memory intercepts have
+    ``gva`` is None unless the hypervisor says it is valid, and stands for ``gpa`` only if ``translated``:
+    else ``gpa`` is on the way there, in the child's tables. Types other than memory intercepts have
     ``gpa`` 0.
     """
 
     type: int
     gpa: int
     gva: int | None
+    translated: bool
     access: AccessKind
     rip: int
     instruction: bytes
@@ -192,11 +196,12 @@ def _decode_message(word: str) -> InterceptMessage:
     number = int(access, 16)
     if number >= len(_ACCESS_KINDS):
         raise ValueError(f"unknown access type {number} in {word!r}")
-    valid = int(info, 16) & _GVA_VALID
+    valid = int(info, 16)
     return InterceptMessage(
         type=int(kind, 16),
         gpa=int(gpa, 16),
-        gva=int(gva, 16) if valid else None,
+        gva=int(gva, 16) if valid & _GVA_VALID else None,
+        translated=bool(valid & _GVA_GPA_VALID),
         access=_ACCESS_KINDS[number],
         rip=int(rip, 16),
         instruction=bytes.fromhex(code),

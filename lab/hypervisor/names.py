@@ -155,6 +155,7 @@ class Event(IntEnum):
     STATE_TYPE = 13
     INTERCEPT_TYPE = 14
     DOORBELL = 15
+    PAGE_VECTORS = 16
     CHILD_MSR = 32
     CHILD_CRASH = 33
     CHILD_INTERRUPT = 34
@@ -234,6 +235,7 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.STATE_TYPE: ("type", "partition", "vp"),
     Event.INTERCEPT_TYPE: ("type", "access", "parameter"),
     Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
+    Event.PAGE_VECTORS: ("partition", "vp", "vectors"),
     Event.CHILD_INTERRUPT: ("mode", "partition", "vp", "vector"),
     Event.CHILD_CRASH: ("control", "partition", "p0", "p1", "p2", "p3", "p4"),
     Event.CHILD_MSR: ("msr", "partition", "vp", "write", "value", "ignored"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.child.protocol import COUNTERS, Access
+from lab.child.protocol import COUNTERS, PDPT, Access
 from lab.hypervisor.names import Event
 from lab.model.ledger import RecordKind
 
@@ -18,6 +18,12 @@ ANSWER = 5.0
 VECTOR, OTHER_VECTOR = 0x41, 0x52
 MSI = 0xFEE00000
 LEVEL = 1 << 15
+APIC_LDR = 0xFEE000D0
+MEMBER = 1
+"""The child's own bit among the logical destinations."""
+LOGICAL_MSI = MSI | MEMBER << 12 | 1 << 2
+PAGE_VECTORS = 7
+"""So many vectors a VP's register page has room for."""
 
 
 def write(child, gpa, width, value):
@@ -113,6 +119,20 @@ def test_many_rings_from_two_vps_signal_and_none_reaches_the_vmm(child, ledger, 
     assert all(counts), "a doorbell rang and its event was never signalled"
 
 
+@scenario()
+def test_page_table_at_a_doorbell_does_not_ring_it(child):
+    """A write whose walk through the child's tables comes to the doorbell writes nothing there."""
+    walked = 300
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL & ~0xFFF, 0)
+    child.poke(PDPT + 8 * walked, (BELL & ~0xFFF | 3).to_bytes(8, "little"))  # present, writable
+    message = write(child, walked << 30, 4, 1)
+    assert message is not None, "the write went to a table that is not there"
+    assert message.gpa == BELL & ~0xFFF
+    assert child.read_event(event) == 0
+
+
 @scenario(quick=True)
 def test_removed_doorbell_reaches_the_vmm_again(child):
     child.create_partition(vps=1)
@@ -127,17 +147,33 @@ def test_removed_doorbell_reaches_the_vmm_again(child):
     assert child.read_event(event) == 0
 
 
-def listening(child, routes):
+def listening(child, routes, vps=1):
     """A child that takes interrupts, and those routes."""
-    child.create_partition(vps=1, lapic=True)
+    child.create_partition(vps=vps, lapic=True)
     child.routes(routes)
-    (result,) = child.access([Access(0, 8, "listen")])
-    assert result.ok, f"the payload cannot take interrupts: {result}"
+    results = child.access([Access(0, 8, "listen", vp=vp) for vp in range(vps)])
+    assert all(r.ok for r in results), f"the payload cannot take interrupts: {results}"
 
 
-def wait(child, how, vector, count):
+def wait(child, how, vector, count, vp=0):
     """An access that ends when the child has taken ``count`` interrupts."""
-    return [Access(COUNTERS + 8 * vector, 8, how, count)]
+    return [Access(COUNTERS + 8 * vector, 8, how, count, vp=vp)]
+
+
+def irqfds(child, vectors):
+    """An event for each vector, by the route of the same number."""
+    events = [child.new_event() for _ in vectors]
+    for event, vector in zip(events, vectors, strict=True):
+        child.irqfd(event, vector)
+    return events
+
+
+def how_raised(ledger, position):
+    """Vectors that the hypervisor took from register pages, and those it was asked for by hypercall."""
+    records = ledger.since(position).records
+    taken = [r.words[2] for r in records if r.kind is RecordKind.EVENT and r.code == Event.PAGE_VECTORS]
+    vectors = [v for words in taken for v in words.to_bytes(8, "little")[1 : 1 + (words & 0xFF)]]
+    return vectors, len(ledger.hypercalls("ASSERT_VIRTUAL_INTERRUPT", position))
 
 
 @scenario(quick=True)
@@ -153,6 +189,80 @@ def test_event_interrupts_the_child(child, evidence, how):
         assert result.ok, f"interrupt {count}: {result}"
         assert child.interrupts(VECTOR) == count
     evidence.observe("vectors", [child.interrupts(VECTOR), child.interrupts(OTHER_VECTOR)])
+
+
+@scenario(quick=True)
+@pytest.mark.parametrize("how", ["poll", "halt"])
+def test_events_of_several_vectors_each_interrupt_the_child(child, ledger, evidence, how):
+    """All of them at once, again and again; the driver may ask for one twice, but none may be lost."""
+    vectors = [0x41, 0x52, 0x53, 0xE0]
+    listening(child, {vector: (MSI, vector) for vector in vectors})
+    events = irqfds(child, vectors)
+    position = ledger.mark()
+    for number in range(1, 11):
+        waits = [a for v in vectors for a in wait(child, how, v, child.interrupts(v) + 1)]
+        child.submit(0, waits)
+        for event in events:
+            child.write_event(event)
+        assert all(r.ok for r in child.collect(0, waits)), f"an interrupt of round {number} is lost"
+    assert child.interrupts(0x54) == 0
+    if ledger.complete:
+        evidence.add("from the page {}, by hypercall {}".format(*map(str, how_raised(ledger, position))))
+
+
+@scenario(quick=True)
+def test_more_vectors_than_the_page_holds_all_arrive(child, ledger, evidence):
+    """The VP does not run while they are raised: the page fills up."""
+    vectors = list(range(0x50, 0x50 + PAGE_VECTORS + 3))
+    listening(child, {vector: (MSI, vector) for vector in vectors})
+    position = ledger.mark()
+    for event in irqfds(child, vectors):
+        child.write_event(event)
+        child.write_event(event)
+    waits = [a for v in vectors for a in wait(child, "halt", v, 1)]
+    assert all(r.ok for r in child.access(waits)), "an interrupt is lost"
+    assert [child.interrupts(v) for v in vectors] == [1] * len(vectors)
+    if ledger.complete:
+        taken, asked = how_raised(ledger, position)
+        evidence.add(f"from the page {[hex(v) for v in taken]}, {asked} by hypercall")
+        assert len(set(taken)) + asked >= len(vectors)
+
+
+@scenario(quick=True)
+def test_event_interrupts_the_vp_that_its_message_names(child):
+    """The other VP is not run: what went there would not be counted."""
+    listening(child, {1: (MSI | 1 << 12, VECTOR)}, vps=2)
+    event = child.new_event()
+    child.irqfd(event, 1)
+    for count in range(1, 4):
+        child.submit(1, wait(child, "halt", VECTOR, count, vp=1))
+        child.write_event(event)
+        (result,) = child.collect(1, wait(child, "halt", VECTOR, count, vp=1))
+        assert result.ok, f"interrupt {count}: {result}"
+
+
+def logical(child, vector):
+    """A listening child, and an interrupt of the vector's number whose message names a logical destination:
+    no driver puts that into a register page."""
+    listening(child, {VECTOR: (LOGICAL_MSI, vector)})
+    assert write(child, APIC_LDR, 4, MEMBER << 24) is None
+    return child.new_event()
+
+
+@scenario(quick=True)
+@pytest.mark.parametrize("how", ["poll", "halt"])
+def test_event_with_a_logical_destination_interrupts_the_child(child, ledger, how):
+    event = logical(child, VECTOR)
+    child.irqfd(event, VECTOR)
+    position = ledger.mark()
+    for count in range(1, 6):
+        child.submit(0, wait(child, how, VECTOR, count))
+        child.write_event(event)
+        (result,) = child.collect(0, wait(child, how, VECTOR, count))
+        assert result.ok, f"interrupt {count}: {result}"
+        assert child.interrupts(VECTOR) == count
+    if ledger.complete:
+        assert how_raised(ledger, position) == ([], 5)
 
 
 @scenario()
@@ -173,9 +283,9 @@ def test_event_without_its_interrupt_does_nothing(child):
 
 @scenario()
 def test_end_of_a_level_interrupt_signals_the_resample_event(child, evidence):
-    """The driver finds the resampler by the vector, so the interrupt's number is the vector."""
-    listening(child, {VECTOR: (MSI, VECTOR | LEVEL)})
-    event, resample = child.new_event(), child.new_event()
+    """The driver finds the resampler by the vector, so the interrupt's number is the vector. The destination
+    is a logical one: a register page says nothing of levels."""
+    event, resample = logical(child, VECTOR | LEVEL), child.new_event()
     child.irqfd(event, VECTOR, resample)
     assert child.read_event(resample) == 0
     child.submit(0, wait(child, "halt", VECTOR, 1))

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from lab.child.protocol import Access
+from lab.child.protocol import PDPT, Access
 
 scenario = pytest.mark.scenario
 NOWHERE = 0x2_0000_0000
 """A GPA at 8 GiB that no region covers."""
+WALKED, INDEX = 300, 5
+"""An entry of the child's PDPT, and one of the page directory behind it."""
+WALKED_GVA = (WALKED << 30) + (INDEX << 21) + 0x18
+PRESENT_WRITABLE = 3
 
 
 @scenario(claims=("C8",), quick=True)
@@ -82,3 +86,27 @@ def test_instruction_fetch_from_a_device_reaches_the_vmm_and_maps_nothing(
     calls = ledger.maps(m.partition, position)
     assert calls == (), f"an instruction fetch maps {sum(c.rep_count for c in calls)} pages of the device"
     assert result.message.name == "UNMAPPED_GPA", "the intercept was not handed on unchanged"
+
+
+@scenario(claims=("C8",), needs=("map_on_first_touch",))
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_page_table_in_a_device_reaches_the_vmm_and_maps_nothing(mapped, device, ledger, evidence, kind):
+    """The walk through the child's tables, not its access, comes to a page of the device: the first touch."""
+    m = mapped(device, pages=4)
+    m.child.read(0, 0, 8)  # the child's RAM is there from now on
+    m.child.poke(PDPT + 8 * WALKED, (m.gpa(2) | PRESENT_WRITABLE).to_bytes(8, "little"))
+    position = ledger.mark()
+    (result,) = m.child.access([Access(WALKED_GVA, 8, kind)])
+    calls = ledger.maps(m.partition, position) if ledger.seen else ()
+    message = result.message
+    assert message is not None, "the child has its page tables in a device"
+    if message.gpa == m.gpa(2, 8 * INDEX) and message.gva is None:
+        evidence.unseen("whose walk came to the device")
+        return
+    mapped_pages = sum(c.rep_count for c in calls)
+    assert calls == (), f"a walk through page tables maps {mapped_pages} pages of the device"
+    evidence.observe("message", message.name)
+    assert message.name == "UNMAPPED_GPA", "the intercept was not handed on unchanged"
+    assert (message.gpa, message.gva) == (m.gpa(2, 8 * INDEX), WALKED_GVA)
+    assert not message.translated
+    assert m.read(2) == m.expected(2), "an access of its own does not map the page"

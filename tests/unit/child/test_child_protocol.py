@@ -58,6 +58,7 @@ def test_intercept_keeps_every_field_of_the_message() -> None:
     m = result.message
     assert (m.type, m.name) == (0x80000000, "UNMAPPED_GPA")
     assert (m.gpa, m.gva, m.access, m.rip) == (0x10001008, 0x2000, "write", 0x408E)
+    assert m.translated
     assert m.instruction == b"\x8b\x07\xc3"
 
 
@@ -66,6 +67,12 @@ def test_gva_that_the_hypervisor_does_not_vouch_for_is_none() -> None:
     assert message is not None
     assert message.gva is None
     assert message.instruction == b""
+
+
+def test_gpa_on_the_way_to_the_gva_is_told_from_what_it_stands_for() -> None:
+    message = decode_result("!80000000,1000,2000,1,1,0,", Access(0x1000)).message
+    assert message is not None
+    assert (message.gva, message.translated) == (0x2000, False)
 
 
 def test_unknown_message_type_shows_its_number() -> None:

@@ -173,6 +173,47 @@ def test_translation_refuses_reserved_bits(machine: Make) -> None:
     assert m.last("translate", 0, 0, READ).split()[0] == str(BAD_TABLE)
 
 
+# ---- the address behind a nested page fault: the code is in frame 6 at virtual page 1, rdi leads elsewhere
+
+FINAL, ON_THE_WAY, FETCH, VALID = 1 << 32, 1 << 33, 1 << 4, 1 << 31
+CODE, MOV_FROM_RDI, HLT = 0x1000, 0x078B48, 0xF4
+BIG = 1 << 30
+"""Bytes behind an entry of the PDPT, whose second one names a table that is not mapped."""
+
+
+@pytest.mark.parametrize(
+    ("code", "info", "gpa", "rip", "rdi", "event", "gva"),
+    [
+        (MOV_FROM_RDI, FINAL, 0x9123, CODE, 0x2123, 0, "2123"),
+        (MOV_FROM_RDI, FINAL, 0x9000, CODE, 0x1FFC, 0, "2000"),  # the next page
+        (MOV_FROM_RDI, FINAL, 0x9123, CODE, 0x3123, 0, "none"),
+        (HLT, FINAL, 0x9123, CODE, 0x2123, 0, "none"),
+        (MOV_FROM_RDI, FINAL | FETCH, 0x9123, 0x2123, 0, 0, "2123"),
+        (MOV_FROM_RDI, FINAL | FETCH, 0x9000, 0x1FFE, 0, 0, "2000"),
+        (MOV_FROM_RDI, FINAL, 0x9123, CODE, 0x2123, VALID, "none"),
+        (MOV_FROM_RDI, ON_THE_WAY, 0x77000, CODE, BIG + 0x123, 0, f"{BIG + 0x123:x}"),
+        (MOV_FROM_RDI, ON_THE_WAY, 0x77008, CODE, BIG + 0x123, 0, "none"),
+        (MOV_FROM_RDI, ON_THE_WAY, 0x77000, BIG + 0x45, 0, 0, f"{BIG + 0x45:x}"),
+        (MOV_FROM_RDI, ON_THE_WAY, 0x4010, CODE, 0x2123, 0, "2123"),  # readable, but not to be written
+        (HLT, ON_THE_WAY, 0x77000, CODE, BIG + 0x123, 0, "none"),
+    ],
+)
+def test_the_virtual_address_of_a_fault(
+    machine: Make, code: int, info: int, gpa: int, rip: int, rdi: int, event: int, gva: str
+) -> None:
+    m = machine()
+    tables(m, P | W | U)
+    m.do("map", 6, 6, 7)
+    for at, entry in (
+        (0x2008, 0x77000 | P | W | U),
+        (0x4008, 0x6000 | P | W | U),
+        (0x4010, 0x9000 | P | W | U),
+        (0x6000, code),
+    ):
+        m.do("poke", at, entry)
+    assert m.last("fault", 0, info, gpa, rip, rdi, event) == gva
+
+
 # ---- events and registers of the VMM
 
 INTERRUPTION, EVENT0, EVENT1, ACTIVITY, STATE = 0x10002, 0x10004, 0x10005, 4, 0x10003

@@ -82,6 +82,10 @@ class Machine:
         self._process.wait(timeout=10)
 
 
+NAMES = ("synic", "port", "store", "child_operand", "stimer", "timer", "time")
+"""What of the stand-in is in the harness."""
+
+
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("harness") / "event_calls"
@@ -91,7 +95,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [GCC, "-O1", "-g", "-std=gnu11", "-fno-builtin", "-no-pie", "-Wno-address-of-packed-member",
          "-include", str(HARNESS / "event_harness.h"), "-I", str(SOURCE), "-o", str(out),
          str(HARNESS / "event_calls.c"),
-         *(str(SOURCE / f"{name}.c") for name in ("synic", "port", "store", "stimer", "timer", "time"))],
+         *(str(SOURCE / f"{name}.c") for name in NAMES)],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -155,3 +155,57 @@ def test_stores_are_told_from_other_instructions(
     machine: Machine, bits: int, code: str, expected: str
 ) -> None:
     assert machine.line(f"decode {bits} {code}") == expected
+
+
+RCX, RDX, RBX, RBP, RSI, RDI, R8 = (0xAABBCC00 + n * 0x1010101 for n in (1, 2, 3, 5, 6, 7, 8))
+RSP, RIP = 0x4444, 0x7000
+SS, DS, FS = 0x100000, 0x200000, 0x300000
+
+
+@pytest.mark.parametrize(
+    ("bits", "code", "address"),
+    [
+        (64, "48 8b 07", RDI),
+        (64, "41 8b 00", R8),
+        (64, "8b 47 f0", RDI - 16),
+        (64, "8b 87 00 01 00 00", RDI + 256),
+        (64, "8b 04 8f", RDI + 4 * RCX),
+        (64, "42 8b 04 07", RDI + R8),
+        (64, "8b 44 24 08", RSP + 8),
+        (64, "8b 04 25 00 10 00 00", 0x1000),
+        (64, "8b 05 00 01 00 00", RIP + 6 + 0x100),
+        (64, "80 3d 00 01 00 00 01", RIP + 7 + 0x100),
+        (64, "c7 05 00 01 00 00 01 00 00 00", RIP + 10 + 0x100),
+        (64, "66 c7 05 00 01 00 00 01 00", RIP + 9 + 0x100),
+        (64, "f7 05 00 01 00 00 01 00 00 00", RIP + 10 + 0x100),
+        (64, "f7 1d 00 01 00 00", RIP + 6 + 0x100),  # neg has no constant
+        (64, "64 8b 07", RDI + FS),
+        (64, "3e 8b 07", RDI),
+        (64, "67 8b 44 8f 10", (RDI + 4 * RCX + 16) & 0xFFFFFFFF),
+        (64, "0f b6 07", RDI),
+        (64, "f3 0f 7f 07", RDI),  # movdqu
+        (64, "f0 48 0f b1 0f", RDI),  # lock cmpxchg
+        (64, "01 07", RDI),
+        (64, "a1 00 10 00 00 00 00 00 00", 0x1000),
+        (32, "8b 07", (RDI + DS) & 0xFFFFFFFF),
+        (32, "8b 45 04", (RBP + 4 + SS) & 0xFFFFFFFF),
+        (32, "3e 8b 45 04", (RBP + 4 + DS) & 0xFFFFFFFF),
+        (32, "8b 05 00 10 00 00", 0x1000 + DS),
+        (16, "8b 00", ((RBX + RSI) & 0xFFFF) + DS),
+        (16, "8b 42 01", ((RBP + RSI + 1) & 0xFFFF) + SS),
+        (16, "8b 06 00 10", 0x1000 + DS),
+        (16, "67 8b 07", (RDI + DS) & 0xFFFFFFFF),
+        (64, "8d 07", None),  # lea
+        (64, "8b c7", None),
+        (64, "50", None),
+        (64, "a4", None),
+        (64, "f4", None),
+        (64, "8b 87 00", None),
+        (64, "", None),
+    ],
+)
+def test_the_address_that_an_instruction_accesses(
+    machine: Machine, bits: int, code: str, address: int | None
+) -> None:
+    told = machine.line(f"address {bits} {code}")
+    assert told == ("no" if address is None else f"{address:x}")

@@ -182,6 +182,14 @@ static void run(const char *verb)
 		u64 gpa;
 		u32 st = child_translate(vp, a[1], a[2], &gpa);
 		printf("%u %lx\n", st, gpa);
+	} else if (!strcmp(verb, "fault")) {		/* VP info1 info2 rip rdi intinfo: the GVA of a nested page fault */
+		u64 gva;
+		vp->vmcb->info1 = a[1], vp->vmcb->info2 = a[2], vp->vmcb->rip = a[3], vp->g.rdi = a[4];
+		vp->vmcb->intinfo = a[5], vp->vmcb->cs.attributes = SEG_LONG;
+		if (child_fault_gva(vp, &gva))
+			printf("%lx\n", gva);
+		else
+			puts("none");
 	} else if (!strcmp(verb, "post")) {		/* VP sint type */
 		struct message m = { .type = a[2], .size = 8, .payload = { 0x55 } };
 		printf("%x\n", child_post(vp, a[1], &m));

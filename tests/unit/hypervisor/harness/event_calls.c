@@ -124,13 +124,14 @@ static void slot(struct lp *lp, u32 sint)
 	printf("%x %x %lx\n", m->type, m->flags, m->payload[0]);
 }
 
-static void decode(u32 bits)
+static void decode(u32 bits, bool address)
 {
 	static struct vmcb v;
 	static struct vp vp = { .vmcb = &v };
 	u8 bytes[INSTRUCTION_BYTES];
 	struct store s = { 0 };
 	u32 n = 0;
+	u64 gva;
 
 	v = (struct vmcb){ .rax = 0x1122334455667788, .rsp = 0x4444, .efer = bits == 64 ? EFER_LMA : 0 };
 	v.cs.attributes = bits == 64 ? SEG_LONG : bits == 32 ? SEG_DB : 0;
@@ -138,7 +139,11 @@ static void decode(u32 bits)
 		(&vp.g.rax)[i] = 0xaabbcc00 + i * 0x1010101ul;
 	for (char *w; (w = strtok(NULL, " \n"));)
 		bytes[n++] = strtoul(w, NULL, 16);
-	if (store_decode(&vp, bytes, n, &s))
+	v.rip = 0x7000;
+	v.ss.base = 0x100000, v.ds.base = 0x200000, v.fs.base = 0x300000;
+	if (address && instruction_address(&vp, bytes, n, &gva))
+		printf("%lx\n", gva);
+	else if (!address && store_decode(&vp, bytes, n, &s))
 		printf("%u %u %lx\n", s.size, s.length, s.value);
 	else
 		puts("no");
@@ -245,8 +250,8 @@ static void command(const char *verb)
 	} else if (!strcmp(verb, "next")) {
 		u64 a = number(), p = number(), now = number();
 		printf("%lx\n", stimer_next(a, p, now, number()));
-	} else if (!strcmp(verb, "decode")) {
-		decode(strtoul(strtok(NULL, " \n"), NULL, 10));
+	} else if (!strcmp(verb, "decode") || !strcmp(verb, "address")) {	/* bits, bytes of code */
+		decode(strtoul(strtok(NULL, " \n"), NULL, 10), *verb == 'a');
 	} else if (is_port_command(verb)) {
 		port_command(verb);
 	} else {

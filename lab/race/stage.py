@@ -39,7 +39,7 @@ class Stage:
 
     lab: BaseLab
     child: Vmm
-    region: Region
+    mapped: Region | None
     partition: int
     bar_spa: int
     submitted: dict[int, list[Access]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Stage:
         child = Vmm(lab.root)
         child.start()
         child.create_partition(vps=setup.vps, lapic=setup.lapic)
-        region = child.map_bar(device.bdf, device.bar, GFN, setup.pages)
+        region = child.map_bar(device.bdf, device.bar, GFN, setup.pages) if setup.pages else None
         stage = cls(lab, child, region, lab.child_partition(), lab.bar_spa(device))
         for vp in range(setup.vps):
             child.access([Access(0, 8, vp=vp)])  # its RAM is there, and its payload has begun
@@ -69,6 +69,21 @@ class Stage:
                 )
         return stage
 
+    def pin(self, actors: Sequence[Actor]) -> None:
+        """Bind the VMM's threads to the CPUs that their actors are to run on. LabError."""
+        for actor in actors:
+            if actor.cpu is not None:
+                tasks = f"/proc/{self.child.pid}/task"
+                find = f"for t in {tasks}/*; do [ $(cat $t/comm) = {actor.comm} ] && echo ${{t##*/}}; done"
+                self.lab.root.run(f"taskset -p {1 << actor.cpu:x} $({find})")
+
+    @property
+    def region(self) -> Region:
+        """The region of the BAR. BadInput when the setup has none."""
+        if self.mapped is None:
+            raise BadInput("the setup has no region", where="setup.pages", hint="say how many pages")
+        return self.mapped
+
     def access(self, page: int, vp: int = 0) -> Access:
         """A read of the first word of a page of the region."""
         return Access(self.region.gpa + page * 4096, 8, vp=vp)
@@ -79,8 +94,8 @@ class Stage:
         self.submitted[vp] = accesses
 
     def pages_left(self) -> int:
-        """Frames of the region in the child's SLAT now; 0 when the partition is gone."""
-        if self.partition not in self.lab.witness.children():
+        """Frames of the region in the child's SLAT now; 0 without one, and when the partition is gone."""
+        if self.mapped is None or self.partition not in self.lab.witness.children():
             return 0
         frames = range(self.region.gfn, self.region.gfn + self.region.pages)
         runs = slat.clip(self.lab.hypervisor.slat(self.partition), frames)

@@ -12,15 +12,12 @@ from lab.race.memory import KernelMemory, NotMapped
 
 _COMM = 16
 """TASK_COMM_LEN (include/linux/sched.h)."""
-_STACK = 16384
+STACK = 16384
 """THREAD_SIZE without KASAN (arch/x86/include/asm/page_64_types.h); with it, twice that."""
-_IRQ_BITS = 0x00FF_0000
-"""Hard interrupt and NMI bits of the preemption counter (include/linux/preempt.h)."""
 _MOST_TASKS = 4096
 _FRAMES = 24
 _CALL, _CALL_INDIRECT = 0xE8, 0xFF
-_PERCPU = ("current_task", "__preempt_count")
-SYMBOLS = (*_PERCPU, "init_task", "__per_cpu_offset")
+SYMBOLS = ("current_task", "init_task", "__per_cpu_offset")
 """Symbols of the kernel that must be known."""
 
 WAITS: tuple[tuple[str, str], ...] = (
@@ -58,7 +55,7 @@ class Waiting:
 
 
 class Tasks:
-    """``symbols``: addresses of :data:`SYMBOLS`; ``cpus``: of the root."""
+    """``symbols``: addresses of :data:`SYMBOLS`; ``cpus``: of the root; ``stack``: bytes of a task's one."""
 
     def __init__(
         self,
@@ -67,7 +64,9 @@ class Tasks:
         symbols: Mapping[str, int],
         symbolise: Symbolise,
         cpus: int,
+        stack: int = STACK,
     ) -> None:
+        self._size = stack
         self._memory = memory
         self._symbols = symbols
         self._symbolise = symbolise
@@ -86,11 +85,14 @@ class Tasks:
 
     def current(self, cpu: int) -> int:
         """The task that runs on a CPU of the root."""
-        return self._memory.u64(self._at("current_task", cpu))
+        offset = self._percpu[cpu] + self._symbols["current_task"]
+        return self._memory.u64(offset & (1 << 64) - 1)
 
-    def in_interrupt(self, cpu: int) -> bool:
-        """Whether that CPU is in a hard interrupt or an NMI."""
-        return bool(self._memory.u32(self._at("__preempt_count", cpu)) & _IRQ_BITS)
+    def in_interrupt(self, cpu: int, stack_pointer: int) -> bool:
+        """Whether that CPU is in an interrupt: it is on a stack of its own then, not on its task's. (The bits
+        of the preemption counter say so too, but lie elsewhere in each release.)"""
+        base = self._memory.u64(self.current(cpu) + self._task["stack"])
+        return not base <= stack_pointer <= base + self._size
 
     def comm(self, task: int) -> str:
         """Name of a task."""
@@ -133,10 +135,10 @@ class Tasks:
     def _frames(self, task: int, stack_pointer: int) -> tuple[str, ...]:
         """Functions that the words of a stack may return to: a scan, so some may be of earlier calls."""
         base = self._memory.u64(task + self._task["stack"])
-        if not base <= stack_pointer < base + 2 * _STACK:
+        if not base <= stack_pointer < base + self._size:
             return ()
         try:
-            raw = self._memory.read(stack_pointer, min(base + 2 * _STACK - stack_pointer, 4096) & ~7)
+            raw = self._memory.read(stack_pointer, min(base + self._size - stack_pointer, 4096) & ~7)
         except NotMapped:
             return ()
         found = []
@@ -154,9 +156,6 @@ class Tasks:
         except NotMapped:
             return False
         return before[0] == _CALL or _CALL_INDIRECT in (before[2], before[3])
-
-    def _at(self, symbol: str, cpu: int) -> int:
-        return (self._percpu[cpu] + self._symbols[symbol]) & (1 << 64) - 1
 
 
 def wait_of(frames: tuple[str, ...]) -> str:

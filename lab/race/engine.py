@@ -132,9 +132,7 @@ class Choreographer:
             except NotMapped:
                 continue
             if data == bytes([POISON]) * _POISONED:
-                found.append(
-                    f"{name} of {actor} points to freed memory: {value:#x} holds {POISON:#x} all over"
-                )
+                found.append(f"{name} of {actor} points to freed memory: {value:#x} holds {POISON:#x}")
         return found
 
     # ---- the order

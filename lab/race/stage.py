@@ -135,10 +135,10 @@ class Request:
 
 
 class Submission(Request):
-    """An action of a VP: what the VMM answers says that it has begun, not that it has ended."""
+    """An action that goes on when its request is answered: of a VP, or the death of the VMM."""
 
     def ended(self) -> bool:
-        """Only when it could not even be begun: the VP's results are collected when all is over."""
+        """Only when it could not even be begun: what a VP has done is collected when all is over."""
         return super().ended() and bool(self._error)
 
 
@@ -148,7 +148,7 @@ def action_of(actor: Actor, stage: Stage) -> Request | None:
         return None
     steps = [_step(words.split(), stage, f"actors.{actor.name}") for words in actor.does]
     work = [step for step, _ in steps]
-    kind = Submission if any(on_vp for _, on_vp in steps) else Request
+    kind = Submission if any(goes_on for _, goes_on in steps) else Request
     return kind(lambda: _all(work))
 
 
@@ -185,7 +185,7 @@ def _parse(words: list[str], where: str) -> tuple[str, list[int], str]:
 
 
 def _step(words: list[str], stage: Stage, where: str) -> tuple[Callable[[], None], bool]:
-    """What to call, and whether it only begins something on a VP."""
+    """What to call, and whether it goes on when that returns."""
     verb, numbers, order = _parse(words, where)
     child = stage.child
     match verb:
@@ -204,6 +204,6 @@ def _step(words: list[str], stage: Stage, where: str) -> tuple[Callable[[], None
         case "munmap":
             return lambda: child.munmap(stage.region), False
         case "kill":
-            return child.kill, False
+            return child.kill, True
     first = next(known for known in _ORDERS if known == order)
     return lambda: child.destroy(first), False

@@ -14,6 +14,7 @@ _COMM = 16
 """TASK_COMM_LEN (include/linux/sched.h)."""
 STACK = 16384
 """THREAD_SIZE without KASAN (arch/x86/include/asm/page_64_types.h); with it, twice that."""
+_DRIVER = ("mshv_", "hv_")
 _MOST_TASKS = 4096
 _FRAMES = 24
 _CALL, _CALL_INDIRECT = 0xE8, 0xFF
@@ -123,9 +124,13 @@ class Tasks:
 
     def where(self, task: int) -> Waiting:
         """What a task waits for, by its stack. Of one that runs, where it went to sleep last is no news."""
-        on_cpu = bool(self._memory.u32(task + self._task["on_cpu"]))
+        on_cpu = bool(self._memory.read(task + self._task["on_cpu"], 1)[0])
         frames = self._frames(task, self._memory.u64(task + self._sp))
-        return Waiting(wait_of(frames), on_cpu, frames)
+        waits = wait_of(frames)
+        if not waits and not on_cpu and self._memory.u32(task + self._task["__state"]):
+            ours = next((f.split("+")[0] for f in frames if f.startswith(_DRIVER)), "")
+            waits = f"an event in {ours}" if ours else ""
+        return Waiting(waits, on_cpu, frames)
 
     def running(self, task: int, stack_pointer: int, instruction: int) -> Waiting:
         """The same of a task that runs, by the registers of its CPU."""

@@ -53,7 +53,10 @@ class Action(Protocol):
         """Begin, and do not wait."""
 
     def ended(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, well or not: nothing will come of it any more."""
+
+    def answered(self) -> bool:
+        """Whether its request was answered, which is what ``done`` in an order means."""
 
     def error(self) -> str:
         """How it failed; empty when it did not, or goes on."""
@@ -173,7 +176,7 @@ class Choreographer:
         step = self.order[number][0]
         action = self.actions[step.actor]
         deadline = time.monotonic() + self.budget
-        while not action.ended():
+        while not action.answered():
             stop = self._run(_GAP)
             if stop is not None:
                 self._hit(stop, number)

@@ -119,13 +119,17 @@ class Request:
         """Begin, and do not wait."""
         self._thread.start()
 
-    def ended(self) -> bool:
+    def answered(self) -> bool:
         """Whether the VMM has answered."""
         return self._thread.ident is not None and not self._thread.is_alive()
 
+    def ended(self) -> bool:
+        """Whether nothing will come of it any more."""
+        return self.answered()
+
     def error(self) -> str:
         """What the VMM, or the way to it, had against it."""
-        return self._error if self.ended() else ""
+        return self._error if self.answered() else ""
 
     def join(self) -> bool:
         """Wait for the answer; whether it came."""
@@ -139,7 +143,7 @@ class Submission(Request):
 
     def ended(self) -> bool:
         """Only when it could not even be begun: what a VP has done is collected when all is over."""
-        return super().ended() and bool(self._error)
+        return self.answered() and bool(self._error)
 
 
 def action_of(actor: Actor, stage: Stage) -> Request | None:

@@ -110,15 +110,17 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A kernel of a recipe: the embedded series, with a mutant on top, or the kernel as it is released."""
+    """A kernel of a recipe: with a mutant (and what that is made on), with a series of tests/series, or as it
+    is released."""
 
     mutant: str = ""
+    series: str = ""
     stock: bool = False
 
     def __str__(self) -> str:
         if self.mutant:
             return f"mutant {self.mutant}"
-        return "the kernel without a series" if self.stock else "the series"
+        return "the kernel without a series" if self.stock else f"series {self.series}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,11 @@ def _proof(table: _Table, actors: list[str]) -> Proof:
 
 
 def _side(table: _Table) -> Side:
-    side = Side(mutant=table.get("mutant", str, ""), stock=table.get("stock", bool, False))
-    if sum((bool(side.mutant), side.stock, table.get("series", bool, False))) != 1:
-        raise BadInput("a side is a mutant, stock or the series", where=table.where)
+    side = Side(
+        mutant=table.get("mutant", str, ""),
+        series=table.get("series", str, ""),
+        stock=table.get("stock", bool, False),
+    )
+    if sum((bool(side.mutant), bool(side.series), side.stock)) != 1:
+        raise BadInput("a side is a mutant, a series or stock", where=table.where)
     return side

@@ -4,6 +4,9 @@
 A :class:`Count` is one look: kernel objects by slab cache, vmalloc areas and pages by the function that
 asked for them, used pages, open files. :func:`growing` judges several looks with equal work in between.
 It goes by the slope: caches fill and drain by chance, a leak takes its share of every round.
+
+Before each look the slab caches are shrunk: what a CPU keeps at hand, or KASAN holds back after it was freed,
+would count as in use.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ Count = Mapping[str, int]
 
 USED = "used pages"
 PAGES_SHARE = 16
-_LAZY = ("slab vmap_area",)
-"""Freed areas are kept until there are many of them; vmallocinfo shows those in use."""
+_LAZY = ("slab vmap_area", "slab kmemleak_object", "slab kmemleak_scan_area")
+"""Freed areas are kept until there are many of them, and so is what kmemleak notes of each; vmallocinfo shows
+those in use."""
 _OURS = ("mshv", "hv_call_", "hv_do_")
 _PAGE_STACKS = "/sys/kernel/debug/page_owner_stacks/show_stacks"
 _KMEMLEAK = "/sys/kernel/debug/kmemleak"
 _SCRIPT = """
 echo 3 >/proc/sys/vm/drop_caches
+for cache in /sys/kernel/slab/*; do [ -L $cache ] || echo 1 >$cache/shrink; done 2>/dev/null
 echo '=== slabinfo'; cat /proc/slabinfo
 echo '=== vmallocinfo'; cat /proc/vmallocinfo
 echo '=== meminfo'; cat /proc/meminfo
@@ -90,8 +95,7 @@ def growing(counts: Sequence[Count], rounds: int, share: float = 0.75) -> list[s
     """Numbers that never fall from look to look, ``rounds`` apart, grow in both halves, and by ``share`` a
     round or more in all. The work in between was equal: a cache that fills or noise does not do that.
 
-    The kernel counts the objects of a slab that a CPU works on as used, so they grow in steps. Used pages
-    go up and down by hundreds; they must grow by PAGES_SHARE a round from look to look.
+    Used pages go up and down by hundreds; they must grow by PAGES_SHARE a round from look to look.
     """
     if len(counts) < 3:
         raise ValueError("a slope needs three looks or more")

@@ -269,8 +269,8 @@ class Vmm:
         self._request("protect", str(region.map), str(first), str(pages), mode)
 
     def toggle(self, region: Region) -> None:
-        """Let a thread of the VMM take the right to write from the region's mapping and give it back, over and
-        over, until :meth:`settle`. The mapping must stay meanwhile; the region need not."""
+        """Let a thread of the VMM take the right to write from its host mapping and give it back, over
+        and over, until :meth:`settle`. The mapping must stay meanwhile; the region need not."""
         self._request("toggle", "on", str(region.map), str(region.first_page), str(region.pages))
 
     def settle(self) -> int:

@@ -19,7 +19,8 @@ static struct {
 static void *toggle_pages(void *unused)
 {
 	(void)unused;
-	while (!atomic_load(&toggle.stop)) {
+	for (bool last = false; !last;) {
+		last = atomic_load(&toggle.stop);
 		if (mprotect(toggle.at, toggle.size, PROT_READ) ||
 		    mprotect(toggle.at, toggle.size, PROT_READ | PROT_WRITE)) {
 			toggle.error = errno;
@@ -62,7 +63,7 @@ static int toggle_off(struct reply *reply)
 	return 0;
 }
 
-/* toggle on MAP FIRST PAGES | toggle off -> TIMES */
+/* toggle on MAP FIRST PAGES | toggle off -> TIMES; the last time has begun after this was asked for */
 int toggle_verb(struct words *words, struct reply *reply)
 {
 	const char *what;

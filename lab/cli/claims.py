@@ -19,6 +19,9 @@ from lab.model.claim import Claim, ClaimTable, Standing
 from lab.model.errors import BadInput, ExitCode
 from lab.model.result import KernelRun
 from lab.progress import TextProgress
+from lab.race.judging import RecipesUnderTest
+from lab.race.recipes import load_all as load_recipes
+from lab.race.recipes import recipes_dir
 from lab.report import claims as text
 from lab.report import result_read
 from lab.templates import load_machine, parse_params
@@ -100,6 +103,7 @@ def _run(chosen: Sequence[Claim], args: argparse.Namespace) -> ClaimTable:
         embedded=args.series is None,
         whole=args.whole_kernel,
         claims=deciding,
+        races=RecipesUnderTest(load_recipes(recipes_dir())),
     )
     result = validate(request, progress)
     write_reports(result, request.out)

@@ -16,6 +16,8 @@ from lab.machine.qemu import choose_accel, describe, find_qemu
 from lab.model.errors import BadInput
 from lab.model.result import ValidateResult
 from lab.progress import TextProgress
+from lab.race.judging import RecipesUnderTest
+from lab.race.recipes import load_all, recipes_dir
 from lab.report import html, junit, mail, result_json, terminal
 from lab.templates import load_machine, parse_params
 from lab.validate.attachments import collect
@@ -101,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         coverage=args.coverage,
         coverage_of=args.coverage_of,
         whole=args.whole_kernel,
+        races=RecipesUnderTest(load_all(recipes_dir())),
     )
     result = replace(validate(request, progress), reproduce=(_command(args),), execution=execution)
     write_reports(result, request.out)

@@ -80,7 +80,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is there before the actors begin: a child with ``vps`` VPs and a region of ``pages`` of a BAR (0:
-    none).
+    none) or, with ``ram``, of memory of the VMM.
 
     ``touched`` pages of it are mapped already. ``kernel_args`` go to the boot, those of the driver to it.
     """
@@ -88,6 +88,7 @@ class Setup:
     vps: int = 1
     pages: int = 8
     touched: tuple[int, ...] = ()
+    ram: bool = False
     lapic: bool = False
     kernel_args: tuple[str, ...] = ()
     flavour: str = "plain"
@@ -99,7 +100,8 @@ class Proof:
 
     ``splat``: classes of complaints in the kernel log; ``pages_left``: frames of a removed region in the SLAT
     once all is over; ``pages_left_held``: at the last step of the order, with everybody still held;
-    ``freed``: an actor who holds a pointer to freed memory then (boot with slub_debug=P).
+    ``freed``: an actor who holds a pointer to freed memory then: what was unmapped since, or is poisoned
+    (boot with slub_debug=P).
     """
 
     splat: tuple[str, ...] = ()

@@ -72,6 +72,8 @@ class _Held:
     stub: int = 0
     step: int = 0
     registers: Mapping[str, int] = field(default_factory=dict)
+    mapped: frozenset[str] = frozenset()
+    """Registers that pointed to memory of the kernel then."""
 
 
 @dataclass
@@ -124,19 +126,28 @@ class Choreographer:
         )
 
     def freed_memory(self, actor: str) -> list[str]:
-        """Registers of a held actor that point to memory which the allocator has poisoned (slub_debug=P)."""
+        """Registers of a held actor that point to memory which is not there any more, or which the allocator
+        has poisoned (slub_debug=P)."""
         held = self._held.get(actor)
         found = []
         for name, value in held.registers.items() if held is not None else ():
-            if name not in _POINTERS or value >> 47 != _KERNEL_HALF:
+            if held is None or name not in held.mapped:
                 continue
-            try:
-                data = self.memory.read(value, _POISONED)
-            except NotMapped:
-                continue
-            if data == bytes([POISON]) * _POISONED:
+            data = self._behind(value)
+            if data is None:
+                found.append(f"{name} of {actor} points to freed memory: {value:#x} is not mapped any more")
+            elif data == bytes([POISON]) * _POISONED:
                 found.append(f"{name} of {actor} points to freed memory: {value:#x} holds {POISON:#x}")
         return found
+
+    def _behind(self, address: int) -> bytes | None:
+        """Some bytes of the kernel's memory at an address; None where it has none, or it is no address."""
+        if address >> 47 != _KERNEL_HALF:
+            return None
+        try:
+            return self.memory.read(address, _POISONED)
+        except NotMapped:
+            return None
 
     # ---- the order
 
@@ -263,7 +274,8 @@ class Choreographer:
         step, point = self.order[number]
         kind = HoldKind.SPIN if step.hold is HoldKind.AUTO else step.hold
         off = "" if registers["eflags"] & _INTERRUPTS_ON else ", interrupts off"
-        held = _Held(cpu, address, kind, step=number, registers=dict(registers))
+        mapped = frozenset(name for name in _POINTERS if self._behind(registers.get(name, 0)) is not None)
+        held = _Held(cpu, address, kind, step=number, registers=dict(registers), mapped=mapped)
         if kind is HoldKind.SPIN:
             held.stub = self.stubs[who]
             self._patch(held.stub, STUB)

@@ -22,7 +22,7 @@ _COMM = re.compile(r"[\w./:-]{1,15}")
 _OFFSET = re.compile(r"([A-Za-z_][\w.]*)\+(0x[0-9a-f]+|[0-9]+)")
 _LINE = re.compile(r"([\w./-]+\.[ch]):([0-9]+)")
 _TOP = ("title", "claims", "wording", "setup", "actors", "order", "proof", "racy", "fixed")
-_SETUP = ("vps", "pages", "touched", "lapic", "kernel_args", "flavour")
+_SETUP = ("vps", "pages", "touched", "ram", "lapic", "kernel_args", "flavour")
 _ACTOR = ("comm", "interrupt", "does", "cpu")
 _STEP = ("actor", "at", "hold")
 _POINT = ("function", "source", "nth")
@@ -182,6 +182,7 @@ def _setup(table: _Table) -> Setup:
         vps=table.get("vps", int, 1),
         pages=table.get("pages", int, 8),
         touched=tuple(touched),
+        ram=table.get("ram", bool, False),
         lapic=table.get("lapic", bool, False),
         kernel_args=table.names("kernel_args"),
         flavour=table.get("flavour", str, "plain"),

@@ -52,7 +52,11 @@ class Stage:
         child = Vmm(lab.root)
         child.start()
         child.create_partition(vps=setup.vps, lapic=setup.lapic)
-        region = child.map_bar(device.bdf, device.bar, GFN, setup.pages) if setup.pages else None
+        region = None
+        if setup.ram:
+            region = child.map_anonymous(GFN, setup.pages)
+        elif setup.pages:
+            region = child.map_bar(device.bdf, device.bar, GFN, setup.pages)
         stage = cls(lab, child, region, lab.child_partition(), lab.bar_spa(device))
         for vp in range(setup.vps):
             child.access([Access(0, 8, vp=vp)])  # its RAM is there, and its payload has begun

@@ -32,6 +32,7 @@ WAITS: tuple[tuple[str, str], ...] = (
     ("synchronize_rcu", "an RCU grace period"),
     ("synchronize_srcu", "an SRCU grace period"),
     ("native_queued_spin_lock_slowpath", "a spinlock"),
+    ("queued_spin_lock_slowpath", "a spinlock"),
     ("queued_read_lock_slowpath", "a rwlock to read"),
     ("queued_write_lock_slowpath", "a rwlock to write"),
     ("smp_call_function", "another CPU to answer an interrupt"),

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.cache import Cache
 from lab.judge import claims
-from lab.judge.verdict import compare_runs, exit_code, series_verdict
+from lab.judge.verdict import compare_runs, exit_code, kernel_verdict, series_verdict, settle
 from lab.model.claim import ClaimTable
 from lab.model.coverage import Coverage
 from lab.model.errors import LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
-from lab.model.result import KernelRun, PhaseTime, ScenarioPair, ValidateResult
+from lab.model.result import KernelRun, PhaseTime, ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.model.series import Series
 from lab.model.surface import Addition
+from lab.model.verdict import worst
 from lab.progress import Progress
 from lab.surface.added import summary
 from lab.templates import load_machine, parse_params
@@ -31,6 +32,9 @@ from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
 
 DEFAULT_MACHINE = "mshv-root"
+
+Races = Callable[[Builder, KernelSource, AppliedSeries | None, Sequence[str]], tuple[ScenarioOutcome, ...]]
+"""Forced interleavings of some claims on one kernel (lab.race.judging): None is the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class ValidateRequest:
     """Run the scenarios of these review claims alone."""
     whole: bool = False
     """Build the whole kernel even where the driver's module alone would do."""
+    races: Races | None = None
 
 
 def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
@@ -97,7 +102,14 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
 
     bases = build_bases(request.flavours, builder, source, progress)
     sides = [build_sides(builder(f), bases[f], source, series, applied) for f in request.flavours]
-    runs, pairs = _drive(request, series, cache, sides, progress)
+
+    def races(side: str, flavour: str, named: Sequence[str]) -> tuple[ScenarioOutcome, ...]:
+        if request.races is None or request.quick or request.expression or request.machine != DEFAULT_MACHINE:
+            return ()
+        with progress.phase("races", side):
+            return request.races(builder(flavour), source, applied if side == "patched" else None, named)
+
+    runs, pairs = _drive(request, series, cache, sides, progress, races)
     counted: Coverage | None = None
     why: tuple[str, ...] = ()
     if request.coverage or request.coverage_of:
@@ -135,7 +147,12 @@ def _coverage(
 
 
 def _drive(
-    request: ValidateRequest, series: Series, cache: Cache, sides: list[BuiltSides], progress: Progress
+    request: ValidateRequest,
+    series: Series,
+    cache: Cache,
+    sides: list[BuiltSides],
+    progress: Progress,
+    races: Callable[[str, str, Sequence[str]], tuple[ScenarioOutcome, ...]],
 ) -> tuple[tuple[KernelRun, ...], tuple[ScenarioPair, ...]]:
     named = request.claims or tuple(dict.fromkeys((*request.fixes, *series.fixes, *series.guards)))
     runner = Runner(cache, progress, request.machine, request.params, request.selectors.qemu)
@@ -145,7 +162,10 @@ def _drive(
         runner.images()
     for side in sides:
         quick = _QuickVerdict(request, series, side.flavour, progress)
-        base, patched = _run_sides(request, runner, side, named, quick)
+        base, patched = (
+            _with(run, races(run.side, side.flavour, named) if not run.failed_phase else ())
+            for run in _run_sides(request, runner, side, named, quick)
+        )
         patched = name_patches(patched, series)
         runs += [base, patched]
         if not patched.failed_phase:
@@ -157,6 +177,16 @@ def _drive(
                 flavour=side.flavour,
             )
     return tuple(runs), tuple(pairs)
+
+
+def _with(run: KernelRun, more: Sequence[ScenarioOutcome]) -> KernelRun:
+    """A run with some more outcomes, judged anew."""
+    if not more:
+        return run
+    outcomes = (*run.outcomes, *(settle(o, run.detectors, run.flavour) for o in more))
+    own = kernel_verdict(outcomes, run.detectors, flavour=run.flavour, splats=run.splats)
+    reasons = tuple(dict.fromkeys((*run.reasons, *own.reasons)))
+    return replace(run, outcomes=outcomes, verdict=worst([run.verdict, own.verdict]), reasons=reasons)
 
 
 class _QuickVerdict:

@@ -11,6 +11,8 @@ import pytest
 
 from lab import paths
 from lab.model.errors import BadInput
+from lab.race import engine, recipes
+from lab.race.judging import PREFIX
 from lab.validate.claim_files import load, load_all, select
 
 WHOLE = """# a claim
@@ -98,7 +100,15 @@ def scenarios() -> dict[str, tuple[tuple[str, ...], str]]:
                     named = [ast.literal_eval(k.value) for k in mark.keywords if k.arg == "claims"]
                     text = ast.get_source_segment(source, node) or ""
                     found[node.name.removeprefix("test_")] = (tuple(named[0]) if named else (), text)
-    return found
+    return found | races()
+
+
+def races() -> dict[str, tuple[tuple[str, ...], str]]:
+    """The same of recipes, by the name under which their outcome is told; proofs are worded in the code."""
+    room = Path(engine.__file__).parent
+    text = "".join((room / name).read_text() for name in ("engine.py", "runner.py"))
+    known = recipes.load_all(recipes.recipes_dir())
+    return {f"{PREFIX}{recipe.id}": (recipe.claims, text) for recipe in known}
 
 
 SCENARIOS = scenarios()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recipes on a kernel under test: each becomes the outcome of a scenario, ``race:ID``.
+
+Reached at every attempt, the race is there: fail. Clean or blocked at every attempt, it is not: pass. A
+kernel that has no such point lacks what the recipe is about. All else is doubt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.build.described import build_described
+from lab.build.module import build_base_modular, can_build_module_only
+from lab.model.errors import BadInput, LabError
+from lab.model.kernel import AppliedSeries, KernelSource
+from lab.model.race import Attempt, Outcome, Recipe
+from lab.model.result import ScenarioOutcome
+from lab.model.verdict import Verdict
+from lab.progress import NullProgress
+from lab.race.diagram import lanes
+from lab.race.kernels import RaceKernel, RaceKernels
+from lab.race.runner import RaceRunner
+from lab.validate.kernels import Builder
+
+ATTEMPTS = 2
+PREFIX = "race:"
+_ALONE = "recipes are for kernels that differ in the driver's module alone"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipesUnderTest:
+    """What ``hvlab validate`` asks, side by side with its scenarios."""
+
+    recipes: tuple[Recipe, ...]
+
+    def __call__(
+        self, builder: Builder, source: KernelSource, applied: AppliedSeries | None, claims: Sequence[str]
+    ) -> tuple[ScenarioOutcome, ...]:
+        """Outcomes of the recipes of these claims on a kernel of the builder's flavour."""
+        flavour = builder.selectors.flavour
+        wanted = [
+            recipe
+            for recipe in self.recipes
+            if set(recipe.claims) & set(claims) and recipe.setup.flavour == flavour
+        ]
+        if not wanted:
+            return ()
+        try:
+            kernel = _kernel(builder, source, applied)
+        except LabError as e:
+            return tuple(_outcome(recipe, None, (str(e).splitlines()[0],)) for recipe in wanted)
+        kernels = RaceKernels(builder.selectors, builder.cache, NullProgress())
+        runner = RaceRunner(kernels, NullProgress(), builder.selectors.qemu)
+        found = []
+        for number, recipe in enumerate(wanted, 1):
+            builder.progress.step(number, len(wanted), f"{PREFIX}{recipe.id}")
+            found.append(judge(recipe, kernel, runner))
+        return tuple(found)
+
+
+def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner) -> ScenarioOutcome:
+    """One recipe on one kernel."""
+    began = time.monotonic()
+    attempts: list[Attempt] = []
+    try:
+        for _ in range(ATTEMPTS):
+            attempts.append(runner.attempt(recipe, kernel))
+    except BadInput as e:
+        return _outcome(recipe, None, (f"this kernel has no such point: {str(e).splitlines()[0]}",))
+    except LabError as e:
+        return _outcome(recipe, Verdict.INCONCLUSIVE, (f"lab: {str(e).splitlines()[0]}",))
+    verdict, reasons = verdict_of(attempts)
+    evidence = [line for attempt in attempts for line in (*attempt.evidence[:2], attempt.reason) if line]
+    evidence += lanes(attempts[0], [actor.name for actor in recipe.actors])
+    seen: dict[str, object] = {"the order ends": sorted({attempt.outcome.value for attempt in attempts})}
+    return _outcome(recipe, verdict, reasons, tuple(evidence), seen, time.monotonic() - began)
+
+
+def verdict_of(attempts: Sequence[Attempt]) -> tuple[Verdict, tuple[str, ...]]:
+    """What some attempts say together, and why it is no pass."""
+    outcomes = {attempt.outcome for attempt in attempts}
+    if outcomes == {Outcome.REACHED}:
+        return Verdict.FAIL, (attempts[0].evidence[0] if attempts[0].evidence else "the race is reached",)
+    if outcomes and outcomes <= {Outcome.CLEAN, Outcome.BLOCKED}:
+        return Verdict.PASS, ()
+    odd = next(a for a in attempts if a.outcome not in (Outcome.CLEAN, Outcome.BLOCKED)) if attempts else None
+    if odd is None:
+        return Verdict.INCONCLUSIVE, ("no attempt was made",)
+    why = odd.reason or "no reason"
+    return Verdict.INCONCLUSIVE, (f"attempts differ or broke off: {odd.outcome}: {why}",)
+
+
+def _kernel(builder: Builder, source: KernelSource, applied: AppliedSeries | None) -> RaceKernel:
+    if not builder.short_way or (applied is not None and not can_build_module_only(source, applied)):
+        raise LabError(_ALONE)
+    common = (builder.cache, builder.sandbox, builder.progress, builder.selectors.make_jobs)
+    base = builder.base(source)
+    modular = build_base_modular(base, source, builder.selectors.kernel_flavour(), *common)
+    return RaceKernel(build_described(modular, source, applied, *common), source, applied)
+
+
+def _outcome(
+    recipe: Recipe,
+    verdict: Verdict | None,
+    reasons: tuple[str, ...],
+    evidence: tuple[str, ...] = (),
+    seen: dict[str, object] | None = None,
+    seconds: float = 0.0,
+) -> ScenarioOutcome:
+    return ScenarioOutcome(
+        id=f"{PREFIX}{recipe.id}",
+        claims=recipe.claims,
+        verdict=verdict,
+        reasons=reasons,
+        evidence=evidence,
+        observations=seen or {},
+        seconds=seconds,
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lab.build.described import build_described
 from lab.build.module import build_base_modular, can_build_module_only
+from lab.child.protocol import VmmError
 from lab.model.errors import BadInput, LabError
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.race import Attempt, Outcome, Recipe
@@ -69,6 +70,8 @@ def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner) -> ScenarioOut
             attempts.append(runner.attempt(recipe, kernel))
     except BadInput as e:
         return _outcome(recipe, None, (f"this kernel has no such point: {str(e).splitlines()[0]}",))
+    except VmmError as e:
+        return _outcome(recipe, None, (f"this kernel cannot be set up for it: {str(e).splitlines()[0]}",))
     except LabError as e:
         return _outcome(recipe, Verdict.INCONCLUSIVE, (f"lab: {str(e).splitlines()[0]}",))
     verdict, reasons = verdict_of(attempts)

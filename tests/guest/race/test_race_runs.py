@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recipes in real labs: they do what they say, and whatever cannot come about is told in bounded time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from lab.model.errors import BadInput
+from lab.model.race import Attempt, HoldKind, Outcome, PointSpec, Recipe, Side, Step
+from lab.progress import NullProgress
+from lab.race.kernels import RaceKernels
+from lab.race.recipes import load_all, recipes_dir
+from lab.race.runner import RaceRunner
+from lab.validate.kernels import Selectors, open_cache
+
+RECIPES = {recipe.id: recipe for recipe in load_all(recipes_dir())}
+SIMPLE = RECIPES["removal-while-a-vp-maps"]
+SERIES = Side(series="mmio-on-demand")
+ATTEMPTS = 2
+SOON = 30.0
+"""Seconds in which an attempt that leads nowhere has to say so, boot included."""
+
+
+@pytest.fixture(scope="session")
+def runner() -> RaceRunner:
+    progress = NullProgress()
+    return RaceRunner(RaceKernels(Selectors(), open_cache(), progress), progress)
+
+
+def told(attempts: tuple[Attempt, ...]) -> str:
+    return "\n".join(f"{a.outcome}: {a.reason} {a.evidence} {[e.what for e in a.events]}" for a in attempts)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_race_is_reached_on_the_racy_kernel_and_not_on_the_fixed_one(runner: RaceRunner, name: str) -> None:
+    result = runner.run(RECIPES[name], ATTEMPTS)
+    assert result.racy.count(Outcome.REACHED) == ATTEMPTS, told(result.racy.attempts)
+    assert all(attempt.evidence for attempt in result.racy.attempts)
+    assert result.fixed is not None
+    assert result.fixed.count(Outcome.CLEAN, Outcome.BLOCKED) == ATTEMPTS, told(result.fixed.attempts)
+
+
+def test_frozen_cpu_makes_an_order_look_impossible_that_a_spin_hold_brings_about(runner: RaceRunner) -> None:
+    """The hypervisor's own shootdown waits for the frozen CPU: a hold that does more than hold."""
+    recipe = RECIPES["vp-freed-under-its-wakeup"]
+    kernel = runner.kernels.kernel(recipe.racy, "plain", recipe.where)
+    frozen = tuple(
+        replace(step, hold=HoldKind.FREEZE) if step.actor == "isr" else step for step in recipe.order
+    )
+    attempt = runner.attempt(replace(recipe, order=frozen), kernel)
+    assert attempt.holds["isr"] is HoldKind.FREEZE
+    assert attempt.outcome in (Outcome.NOT_REACHED, Outcome.BLOCKED), told((attempt,))
+    attempt = runner.attempt(recipe, kernel)
+    assert attempt.outcome is Outcome.REACHED, told((attempt,))
+
+
+def at(recipe: Recipe, number: int, spec: PointSpec) -> Recipe:
+    """The recipe with another point at one of its steps."""
+    order = list(recipe.order)
+    order[number] = Step(order[number].actor, spec)
+    return replace(recipe, order=tuple(order))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (PointSpec(function="mshv_mmio_map_rum", source="mutex_lock"), "did you mean mshv_mmio_map_run"),
+        (PointSpec(function="mshv_region_putt"), "did you mean mshv_region_put"),
+        (PointSpec(function="mshv_mmio_map_run"), "inlined into mshv_mmio_map"),
+        (PointSpec(function="mshv_mmio_map_run", source="mutex_look(&region"), "near: mutex_lock"),
+        (PointSpec(function="mshv_mmio_map_run", source="mutex_lock(", nth=9), "only 2 lines"),
+        (PointSpec(file="mshv_regions.c", line=2), "nearest with code"),
+        (PointSpec(file="mshv_reigons.c", line=2), "near: drivers/hv/mshv_regions.c"),
+        (PointSpec(function="mshv_region_put", offset=0x10000), "lies behind it"),
+    ],
+    ids=str,
+)
+def test_point_that_is_not_there_is_an_error_that_names_what_is_near(
+    runner: RaceRunner, spec: PointSpec, said: str
+) -> None:
+    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    with pytest.raises(BadInput) as error:
+        runner.attempt(at(SIMPLE, 0, spec), kernel)
+    assert said in str(error.value)
+
+
+def test_point_that_nobody_reaches_is_told_in_time(runner: RaceRunner) -> None:
+    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    began = time.monotonic()
+    attempt = runner.attempt(at(SIMPLE, 0, PointSpec(function="hv_call_deposit_pages")), kernel)
+    assert attempt.outcome is Outcome.NOT_REACHED, told((attempt,))
+    assert "does not reach hv_call_deposit_pages" in attempt.reason
+    assert time.monotonic() - began < SOON
+
+
+def test_actor_whose_action_fails_is_told(runner: RaceRunner) -> None:
+    """The region is removed twice: the second time the VMM refuses."""
+    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    actors = tuple(
+        replace(actor, does=("remove", "remove")) if actor.name == "vmm" else actor for actor in SIMPLE.actors
+    )
+    attempt = runner.attempt(replace(SIMPLE, actors=actors), kernel)
+    assert attempt.outcome is Outcome.BROKEN, told((attempt,))
+    assert "vmm fails" in attempt.reason
+
+
+def test_actor_that_dies_is_told(runner: RaceRunner) -> None:
+    """The VMM is killed where it should have removed the region: there is nobody left to get to its point."""
+    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    actors = tuple(
+        replace(actor, does=("kill",)) if actor.name == "vmm" else actor for actor in SIMPLE.actors
+    )
+    order = (
+        SIMPLE.order[0],
+        Step("vmm", PointSpec(function="mshv_partition_ioctl")),
+    )
+    attempt = runner.attempt(replace(SIMPLE, actors=actors, order=order), kernel)
+    assert attempt.outcome is Outcome.NOT_REACHED, told((attempt,))

@@ -3,7 +3,7 @@
 
 Mark a test ``@pytest.mark.scenario(claims=("C16",), needs=("map_on_first_touch",), quick=True,
 kernel_args=("hv_nofull_mmio",))`` and ask for the fixtures ``lab``, ``root``, ``child``, ``device``,
-``edu``, ``ledger``, ``slat``, ``kernel_log``, ``evidence``. Nothing boots unless a test asks.
+``edu``, ``ledger``, ``slat``, ``kernel_log``, ``evidence``. ``race`` runs recipes. Nothing boots unless a test asks.
 """
 
 from lab.pytest_plugin.fixtures import (
@@ -14,6 +14,7 @@ from lab.pytest_plugin.fixtures import (
     kernel_log,
     lab,
     ledger,
+    race,
     root,
     slat,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "pytest_runtest_protocol",
     "pytest_sessionfinish",
     "pytest_unconfigure",
+    "race",
     "root",
     "slat",
 ]

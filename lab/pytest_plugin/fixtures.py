@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,15 +15,27 @@ from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
 from lab.pytest_plugin.recording import Recording
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_of
 from lab.pytest_plugin.session import LabSession
+from lab.race.kernels import RaceKernels
+from lab.race.runner import RaceRunner
 from lab.root.root import Root
 from lab.validate.base import BaseLab, LabDevice
 from lab.validate.kernel_log import KernelLog
+from lab.validate.kernels import open_cache
 
 
 def _session(request: pytest.FixtureRequest) -> LabSession:
     from lab.pytest_plugin.hooks import SESSION
 
     return request.config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def race(request: pytest.FixtureRequest) -> RaceRunner:
+    """Runs recipes (lab.race.recipes) on labs of its own, whose kernels are made on the session's base."""
+    session = _session(request)
+    selectors = replace(session.options.selectors, series=None)
+    kernels = RaceKernels(selectors, open_cache(), session.progress)
+    return RaceRunner(kernels, session.progress, selectors.qemu)
 
 
 @pytest.fixture

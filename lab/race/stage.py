@@ -8,6 +8,7 @@
 | ``munmap`` | the VMM unmaps the BAR under the region |
 | ``destroy [tidy\\|vps\\|partition]`` | the VMM destroys the partition, this first |
 | ``kill`` | the VMM is killed |
+| ``quiesce`` | the root waits for an RCU grace period: a file system is mounted and unmounted |
 | ``timer TICKS [VP]`` | a VP halts until the timer of its local APIC interrupts it |
 """
 
@@ -172,6 +173,11 @@ def _all(work: Sequence[Callable[[], None]]) -> None:
         step()
 
 
+def _unmount_something(lab: BaseLab) -> None:
+    """umount(2) waits for a grace period before it returns (fs/namespace.c, namespace_unlock)."""
+    lab.root.run("mkdir -p /run/quiet && mount -t tmpfs none /run/quiet && umount /run/quiet")
+
+
 def _parse(words: list[str], where: str) -> tuple[str, list[int], str]:
     """Verb, numbers and order of destruction."""
     match words:
@@ -179,7 +185,7 @@ def _parse(words: list[str], where: str) -> tuple[str, list[int], str]:
             return words[0], [int(number), 0], ""
         case ["touch" | "timer", number, vp] if number.isdigit() and vp.isdigit():
             return words[0], [int(number), int(vp)], ""
-        case ["remove" | "munmap" | "kill"]:
+        case ["remove" | "munmap" | "kill" | "quiesce"]:
             return words[0], [], ""
         case ["destroy"]:
             return "destroy", [], "tidy"
@@ -188,7 +194,7 @@ def _parse(words: list[str], where: str) -> tuple[str, list[int], str]:
     raise BadInput(
         f"nobody can do {' '.join(words)!r}",
         where=where,
-        hint="touch PAGE [VP], timer TICKS [VP], remove, munmap, kill, destroy [tidy|vps|partition]",
+        hint="touch PAGE [VP], timer TICKS [VP], remove, munmap, kill, quiesce, destroy [tidy|vps|partition]",
     )
 
 
@@ -213,5 +219,7 @@ def _step(words: list[str], stage: Stage, where: str) -> tuple[Callable[[], None
             return lambda: child.munmap(stage.region), False
         case "kill":
             return child.kill, True
+        case "quiesce":
+            return lambda: _unmount_something(stage.lab), False
     first = next(known for known in _ORDERS if known == order)
     return lambda: child.destroy(first), False

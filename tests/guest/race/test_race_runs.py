@@ -9,12 +9,9 @@ from dataclasses import replace
 import pytest
 
 from lab.model.errors import BadInput
-from lab.model.race import Attempt, HoldKind, Outcome, PointSpec, Recipe, Side, Step
-from lab.progress import NullProgress
-from lab.race.kernels import RaceKernels
+from lab.model.race import Actor, Attempt, HoldKind, Outcome, PointSpec, Recipe, Side, Step
 from lab.race.recipes import load_all, recipes_dir
 from lab.race.runner import RaceRunner
-from lab.validate.kernels import Selectors, open_cache
 
 RECIPES = {recipe.id: recipe for recipe in load_all(recipes_dir())}
 SIMPLE = RECIPES["removal-while-a-vp-maps"]
@@ -24,37 +21,48 @@ SOON = 30.0
 """Seconds in which an attempt that leads nowhere has to say so, boot included."""
 
 
-@pytest.fixture(scope="session")
-def runner() -> RaceRunner:
-    progress = NullProgress()
-    return RaceRunner(RaceKernels(Selectors(), open_cache(), progress), progress)
-
-
 def told(attempts: tuple[Attempt, ...]) -> str:
     return "\n".join(f"{a.outcome}: {a.reason} {a.evidence} {[e.what for e in a.events]}" for a in attempts)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_race_is_reached_on_the_racy_kernel_and_not_on_the_fixed_one(runner: RaceRunner, name: str) -> None:
-    result = runner.run(RECIPES[name], ATTEMPTS)
+def test_race_is_reached_on_the_racy_kernel_and_not_on_the_fixed_one(race: RaceRunner, name: str) -> None:
+    result = race.run(RECIPES[name], ATTEMPTS)
     assert result.racy.count(Outcome.REACHED) == ATTEMPTS, told(result.racy.attempts)
     assert all(attempt.evidence for attempt in result.racy.attempts)
     assert result.fixed is not None
     assert result.fixed.count(Outcome.CLEAN, Outcome.BLOCKED) == ATTEMPTS, told(result.fixed.attempts)
 
 
-def test_frozen_cpu_makes_an_order_look_impossible_that_a_spin_hold_brings_about(runner: RaceRunner) -> None:
+def test_frozen_cpu_makes_an_order_look_impossible_that_a_spin_hold_brings_about(race: RaceRunner) -> None:
     """The hypervisor's own shootdown waits for the frozen CPU: a hold that does more than hold."""
     recipe = RECIPES["vp-freed-under-its-wakeup"]
-    kernel = runner.kernels.kernel(recipe.racy, "plain", recipe.where)
+    kernel = race.kernels.kernel(recipe.racy, "plain", recipe.where)
     frozen = tuple(
         replace(step, hold=HoldKind.FREEZE) if step.actor == "isr" else step for step in recipe.order
     )
-    attempt = runner.attempt(replace(recipe, order=frozen), kernel)
+    attempt = race.attempt(replace(recipe, order=frozen), kernel)
     assert attempt.holds["isr"] is HoldKind.FREEZE
     assert attempt.outcome in (Outcome.NOT_REACHED, Outcome.BLOCKED), told((attempt,))
-    attempt = runner.attempt(recipe, kernel)
+    attempt = race.attempt(recipe, kernel)
     assert attempt.outcome is Outcome.REACHED, told((attempt,))
+
+
+def test_frozen_cpu_holds_a_grace_period_up_and_a_spin_hold_does_not(race: RaceRunner) -> None:
+    """The VP's thread is in no RCU read section where it is held: a grace period must not wait for it."""
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
+    actors = (
+        replace(SIMPLE.actor("vp"), cpu=1),
+        Actor("reader", comm="umount", does=("quiesce",)),
+    )
+    order = (Step("vp", PointSpec(function="mshv_region_handle_mmio_fault")), Step("reader", PointSpec()))
+    outcomes = {}
+    for kind in (HoldKind.SPIN, HoldKind.FREEZE):
+        held = (replace(order[0], hold=kind), order[1])
+        attempt = race.attempt(replace(SIMPLE, actors=actors, order=held), kernel)
+        outcomes[kind] = (attempt.outcome, attempt.reason)
+    assert outcomes[HoldKind.SPIN][0] is Outcome.CLEAN, outcomes
+    assert outcomes[HoldKind.FREEZE][0] in (Outcome.BLOCKED, Outcome.NOT_REACHED), outcomes
 
 
 def at(recipe: Recipe, number: int, spec: PointSpec) -> Recipe:
@@ -79,37 +87,37 @@ def at(recipe: Recipe, number: int, spec: PointSpec) -> Recipe:
     ids=str,
 )
 def test_point_that_is_not_there_is_an_error_that_names_what_is_near(
-    runner: RaceRunner, spec: PointSpec, said: str
+    race: RaceRunner, spec: PointSpec, said: str
 ) -> None:
-    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
     with pytest.raises(BadInput) as error:
-        runner.attempt(at(SIMPLE, 0, spec), kernel)
+        race.attempt(at(SIMPLE, 0, spec), kernel)
     assert said in str(error.value)
 
 
-def test_point_that_nobody_reaches_is_told_in_time(runner: RaceRunner) -> None:
-    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+def test_point_that_nobody_reaches_is_told_in_time(race: RaceRunner) -> None:
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
     began = time.monotonic()
-    attempt = runner.attempt(at(SIMPLE, 0, PointSpec(function="hv_call_deposit_pages")), kernel)
+    attempt = race.attempt(at(SIMPLE, 0, PointSpec(function="hv_call_deposit_pages")), kernel)
     assert attempt.outcome is Outcome.NOT_REACHED, told((attempt,))
     assert "does not reach hv_call_deposit_pages" in attempt.reason
     assert time.monotonic() - began < SOON
 
 
-def test_actor_whose_action_fails_is_told(runner: RaceRunner) -> None:
+def test_actor_whose_action_fails_is_told(race: RaceRunner) -> None:
     """The region is removed twice: the second time the VMM refuses."""
-    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
     actors = tuple(
         replace(actor, does=("remove", "remove")) if actor.name == "vmm" else actor for actor in SIMPLE.actors
     )
-    attempt = runner.attempt(replace(SIMPLE, actors=actors), kernel)
+    attempt = race.attempt(replace(SIMPLE, actors=actors), kernel)
     assert attempt.outcome is Outcome.BROKEN, told((attempt,))
     assert "vmm fails" in attempt.reason
 
 
-def test_actor_that_dies_is_told(runner: RaceRunner) -> None:
+def test_actor_that_dies_is_told(race: RaceRunner) -> None:
     """The VMM is killed where it should have removed the region: there is nobody left to get to its point."""
-    kernel = runner.kernels.kernel(SERIES, "plain", "here")
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
     actors = tuple(
         replace(actor, does=("kill",)) if actor.name == "vmm" else actor for actor in SIMPLE.actors
     )
@@ -117,5 +125,5 @@ def test_actor_that_dies_is_told(runner: RaceRunner) -> None:
         SIMPLE.order[0],
         Step("vmm", PointSpec(function="mshv_partition_ioctl")),
     )
-    attempt = runner.attempt(replace(SIMPLE, actors=actors, order=order), kernel)
+    attempt = race.attempt(replace(SIMPLE, actors=actors, order=order), kernel)
     assert attempt.outcome is Outcome.NOT_REACHED, told((attempt,))

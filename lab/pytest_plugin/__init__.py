@@ -3,7 +3,8 @@
 
 Mark a test ``@pytest.mark.scenario(claims=("C16",), needs=("map_on_first_touch",), quick=True,
 kernel_args=("hv_nofull_mmio",))`` and ask for the fixtures ``lab``, ``root``, ``child``, ``device``,
-``edu``, ``ledger``, ``slat``, ``kernel_log``, ``evidence``. ``race`` runs recipes. Nothing boots unless a test asks.
+``edu``, ``ledger``, ``slat``, ``kernel_log``, ``evidence``. ``race`` runs recipes. Nothing boots unless a
+test asks.
 """
 
 from lab.pytest_plugin.fixtures import (

@@ -42,8 +42,11 @@ _SAMPLES = 5
 _SURE = 4
 """Samples of a running task that must agree on what it waits for."""
 _GAP = 0.01
-STEP_BUDGET = 3.0
-"""Seconds for the next point of an order to come."""
+STEP_BUDGET = 10.0
+"""Seconds for the next point of an order to come: the host may be busy with other things."""
+_LOOK_EVERY = 0.5
+_LOOKS = 4
+"""Looks in a row that must find an actor in the same wait before he is said to be blocked."""
 
 
 class Action(Protocol):
@@ -74,6 +77,15 @@ class _Held:
     registers: Mapping[str, int] = field(default_factory=dict)
     mapped: frozenset[str] = frozenset()
     """Registers that pointed to memory of the kernel then."""
+
+
+@dataclass(slots=True)
+class _Patience:
+    """What the looks at an actor have found so far."""
+
+    next: float = field(default_factory=lambda: time.monotonic() + _LOOK_EVERY)
+    waits: str = ""
+    same: int = 0
 
 
 @dataclass
@@ -168,6 +180,7 @@ class Choreographer:
     def _until_hit(self, number: int) -> tuple[Outcome, str] | None:
         step, point = self.order[number]
         deadline = time.monotonic() + self.budget
+        patience = _Patience()
         while True:
             stop = self._run(min(_SLICE, max(_GAP, deadline - time.monotonic())))
             if stop is not None and self._hit(stop, number):
@@ -180,17 +193,23 @@ class Choreographer:
                 said = action.error()
                 how = f"failed: {said}" if said else "ended without getting there"
                 return Outcome.NOT_REACHED, f"{step.actor} does not reach {point}: its action {how}"
+            what = f"does not reach {point}"
+            if blocked := self._blocked(step.actor, what, patience):
+                return blocked
             if time.monotonic() > deadline:
-                return self._late(step.actor, f"does not reach {point}")
+                return self._late(step.actor, what)
 
     def _until_done(self, number: int) -> tuple[Outcome, str] | None:
         step = self.order[number][0]
         action = self.actions[step.actor]
         deadline = time.monotonic() + self.budget
+        patience = _Patience()
         while not action.answered():
             stop = self._run(_GAP)
             if stop is not None:
                 self._hit(stop, number)
+            elif blocked := self._blocked(step.actor, "does not end", patience):
+                return blocked
             elif time.monotonic() > deadline:
                 return self._late(step.actor, "does not end")
         if self.gdb.running:
@@ -314,26 +333,52 @@ class Choreographer:
 
     # ---- why it does not go on
 
+    def _blocked(self, who: str, what: str, patience: _Patience) -> tuple[Outcome, str] | None:
+        """Look now and then at an actor that is waited for: who is in the same wait at several looks in a row
+        is blocked. Nobody is while nobody is held."""
+        if not self._held or time.monotonic() < patience.next:
+            return None
+        patience.next = time.monotonic() + _LOOK_EVERY
+        if self.gdb.running:
+            stop = self.gdb.interrupt()
+            if stop.trap:
+                return None  # somebody has just got to a point: that comes first
+        seen = self._seen(who)
+        waits = seen.waits if seen is not None else ""
+        patience.same = patience.same + 1 if waits and waits == patience.waits else 1
+        patience.waits = waits
+        if waits and seen is not None and patience.same >= _LOOKS:
+            return Outcome.BLOCKED, self._told(who, what, seen)
+        return None
+
+    def _seen(self, who: str) -> Waiting | None:
+        """Where an actor's task is; None when there is none."""
+        actor = self.actors[who]
+        try:
+            task = None if actor.interrupt else self.tasks.named(actor.comm)
+            return None if task is None else self._look(task)
+        except NotMapped:
+            return None
+
+    def _told(self, who: str, what: str, seen: Waiting) -> str:
+        stack = " <- ".join(frame.split("+")[0] for frame in seen.frames[:8])
+        holders = ", ".join(f"{name} ({held.kind})" for name, held in self._held.items()) or "nobody"
+        return f"{who} {what}: it waits for {seen.waits} while {holders} is held: {stack}"
+
     def _late(self, who: str, what: str) -> tuple[Outcome, str]:
         """The budget is over: say what the actor waits for."""
         if self.gdb.running:
             self.gdb.interrupt()
-        actor = self.actors[who]
-        try:
-            task = None if actor.interrupt else self.tasks.named(actor.comm)
-            seen = None if task is None else self._look(task)
-        except NotMapped:
-            task = seen = None
+        actor, seen = self.actors[who], self._seen(who)
         if actor.interrupt:
             return Outcome.NOT_REACHED, f"{who} {what} within {self.budget:g} s: no such interrupt came"
-        if seen is None or task is None:
+        if seen is None:
             return Outcome.NOT_REACHED, f"{who} {what}: there is no task {actor.comm}"
+        if seen.waits:
+            return Outcome.BLOCKED, self._told(who, what, seen)
         stack = " <- ".join(frame.split("+")[0] for frame in seen.frames[:8])
-        if not seen.waits:
-            how = "runs" if seen.on_cpu else "sleeps"
-            return Outcome.NOT_REACHED, f"{who} {what} within {self.budget:g} s; it {how}: {stack}"
-        holders = ", ".join(f"{name} ({held.kind})" for name, held in self._held.items()) or "nobody"
-        return Outcome.BLOCKED, f"{who} {what}: it waits for {seen.waits} while {holders} is held: {stack}"
+        how = "runs" if seen.on_cpu else "sleeps"
+        return Outcome.NOT_REACHED, f"{who} {what} within {self.budget:g} s; it {how}: {stack}"
 
     def _look(self, task: int) -> Waiting:
         """Where a task is. One that runs is looked at several times: an interrupt may be on top."""

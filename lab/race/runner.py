@@ -190,16 +190,13 @@ class RaceRunner:
         except GuestDied as e:
             dead = f"{e.kind}: {e.what}"
         except LabError as e:
-            evidence.append(str(e).splitlines()[0])
-        if proof.pages_left_held and any(held):
-            evidence.append(
-                f"{max(held)} pages of the region are in the child's SLAT at the end of the order"
-            )
-            return replace(attempt, outcome=_reached(attempt), evidence=tuple(evidence))
+            dead = f"the proof could not be looked for: {str(e).splitlines()[0]}"
         titles = self._splats(lab, mark, proof.splat)
         if titles:
             return replace(attempt, outcome=_reached(attempt), evidence=(*evidence, *titles))
-        if dead and attempt.outcome in (Outcome.CLEAN, Outcome.BROKEN):
+        if not dead and (others := [splat.title for splat in parse(_log(lab, mark))]):
+            dead = f"the kernel complains of something else: {others[0]}"
+        if dead and attempt.outcome in (Outcome.CLEAN, Outcome.BLOCKED, Outcome.BROKEN):
             return replace(attempt, outcome=Outcome.BROKEN, reason=dead, evidence=tuple(evidence))
         return replace(attempt, evidence=tuple(evidence))
 

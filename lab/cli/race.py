@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab.cli.race_export import add_export
+from lab.cli.race_export import add_export, add_from_splat
 from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Attempt, Outcome, Recipe
@@ -52,6 +52,7 @@ def add_verbs(verbs: Any) -> None:
     show.add_argument("recipes", nargs="*", metavar="RECIPE", help="name, or file (default: all)")
     show.set_defaults(run=run_show)
     add_export(inner, chosen)
+    add_from_splat(inner)
 
 
 def chosen(names: list[str]) -> tuple[Recipe, ...]:

@@ -7,16 +7,21 @@ import argparse
 import json
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lab.cli.selectors import add_kernel_selectors, selectors_of
+from lab.cli.splats import read_splats
+from lab.judge.splats import SplatParser
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Recipe, Side
 from lab.progress import TextProgress
 from lab.race.export import Export, Exporter, check, parse_ends
+from lab.race.from_splat import recipe_of
 from lab.race.kernels import RaceKernel, RaceKernels
+from lab.race.recipes import parse
 from lab.validate.kernels import open_cache
 
 Chosen = Callable[[list[str]], tuple[Recipe, ...]]
@@ -57,6 +62,41 @@ def add_export(inner: Any, chosen: Chosen) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON")
     add_kernel_selectors(verb, series_option=False)
     verb.set_defaults(run=lambda args: run_export(args, chosen))
+
+
+def add_from_splat(inner: Any) -> None:
+    """Register ``race from-splat``."""
+    verb = inner.add_parser(
+        "from-splat",
+        help="the skeleton of a recipe, from a report in a kernel log",
+        description="Make a recipe of a report that names both sides of a race: one of KCSAN, or one of "
+        "KASAN about a use after free. What the report does not tell is marked with TODO.",
+    )
+    verb.add_argument("log", metavar="LOG", help="the log, or - for standard input")
+    verb.add_argument("--out", metavar="FILE", type=Path, help="write it there (default: standard output)")
+    verb.add_argument(
+        "--number", type=int, default=1, metavar="N", help="which of the log's reports (default: %(default)s)"
+    )
+    verb.set_defaults(run=run_from_splat)
+
+
+def run_from_splat(args: argparse.Namespace) -> ExitCode:
+    """Print a recipe, or write it where none is yet."""
+    where = "standard input" if args.log == "-" else args.log
+    text = recipe_of(read_splats(SplatParser(), args.log), where, args.number)
+    if args.out is None:
+        print(text, end="")
+        return ExitCode.PASS
+    parse(tomllib.loads(text), args.out.stem, str(args.out))  # its name must be one for a recipe
+    try:
+        with args.out.open("x") as file:
+            file.write(text)
+    except FileExistsError as e:
+        raise BadInput("there is something already", where=str(args.out)) from e
+    except OSError as e:
+        raise BadInput(f"cannot be written: {e.strerror}", where=str(args.out)) from e
+    print(f"{args.out}: {sum('TODO' in line for line in text.splitlines()) - 1} things are left to fill in")
+    return ExitCode.PASS
 
 
 def run_export(args: argparse.Namespace, chosen: Chosen) -> ExitCode:

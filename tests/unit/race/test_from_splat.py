@@ -70,6 +70,15 @@ def test_user_is_held_before_the_check_until_the_memory_is_freed(name: str) -> N
         assert steps(found) == KASAN_AT
 
 
+def test_real_report_of_an_idle_task_and_its_timer() -> None:
+    found = recipe(golden("real-data-race-with-itself"))
+    assert steps(found) == [
+        ("reader", "tick_nohz_idle_got_tick+0x33"),
+        ("writer", "__hrtimer_run_queues+0x1eb"),
+    ]
+    assert found.actor("reader").comm == "swapper/0" and found.actor("writer").interrupt
+
+
 def test_every_golden_log_gives_a_recipe_or_says_why_not() -> None:
     made = 0
     for path in sorted(GOLDEN.glob("*.log")):
@@ -78,7 +87,7 @@ def test_every_golden_log_gives_a_recipe_or_says_why_not() -> None:
             made += 1
         except BadInput as e:
             assert e.what and e.where == "the log"
-    assert made >= 7
+    assert made >= 8
 
 
 @pytest.mark.parametrize(

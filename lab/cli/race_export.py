@@ -21,6 +21,7 @@ from lab.progress import TextProgress
 from lab.race.export import Export, Exporter, check, parse_ends
 from lab.race.from_splat import recipe_of
 from lab.race.kernels import RaceKernel, RaceKernels
+from lab.race.points import ReadSource
 from lab.race.recipes import parse
 from lab.validate.kernels import open_cache
 
@@ -111,9 +112,7 @@ def run_export(args: argparse.Namespace, chosen: Chosen) -> ExitCode:
     made: Path | None = None
     if args.module is not None:
         kernel = f"the kernel whose driver is {args.module.name}"
-        exporter = Exporter(
-            args.module, args.module, lambda name: (args.source / name).read_text(), kernel, ends
-        )
+        exporter = Exporter(args.module, args.module, source_reader(args.source), kernel, ends)
         export = exporter.export(recipe)
         export.write(args.kprobe)
     else:
@@ -131,6 +130,18 @@ def run_export(args: argparse.Namespace, chosen: Chosen) -> ExitCode:
     if made is not None and not args.json:
         print(f"  built: {made}")
     return ExitCode.PASS
+
+
+def source_reader(tree: Path) -> ReadSource:
+    """Reads files of a source tree by the names that debug information has for them: those may begin with
+    where the tree was when it was built."""
+
+    def read(name: str) -> str:
+        parts = Path(name).parts
+        tails = (tree.joinpath(*parts[first:]) for first in range(parts[0] == "/", len(parts)))
+        return next((path for path in tails if path.is_file()), tree / name).read_text(errors="replace")
+
+    return read
 
 
 def build(export: Export, kernels: RaceKernels, kernel: RaceKernel) -> Path:

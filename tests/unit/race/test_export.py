@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli.race_export import source_reader
 from lab.model.errors import BadInput
 from lab.race.code import ENDBR, ModuleCode
 from lab.race.export import Ends, Export, Exporter, check, parse_ends
@@ -205,6 +206,17 @@ def test_file_that_is_no_module_is_refused(tmp_path: Path) -> None:
             ModuleCode(tmp_path / "x.ko")
     with pytest.raises(BadInput, match="No such file"):
         ModuleCode(tmp_path / "y.ko")
+
+
+def test_source_is_found_wherever_it_was_built(tmp_path: Path) -> None:
+    (tmp_path / "drivers" / "hv").mkdir(parents=True)
+    (tmp_path / "drivers" / "hv" / "x.c").write_text("here")
+    read = source_reader(tmp_path)
+    for name in ("drivers/hv/x.c", "/home/somebody/linux/drivers/hv/x.c", "../../linux/drivers/hv/x.c"):
+        assert read(name) == "here"
+    for name in ("drivers/hv/y.c", "/home/somebody/x.c", "/"):
+        with pytest.raises(OSError):
+            read(name)
 
 
 def test_own_recipes_without_interrupts_can_be_exported() -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lab.cli.race_export import add_export, add_from_splat
 from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Attempt, Outcome, Recipe
@@ -50,6 +51,8 @@ def add_verbs(verbs: Any) -> None:
     show = inner.add_parser("show", help="what a recipe says", description="Print recipes, in words.")
     show.add_argument("recipes", nargs="*", metavar="RECIPE", help="name, or file (default: all)")
     show.set_defaults(run=run_show)
+    add_export(inner, chosen)
+    add_from_splat(inner)
 
 
 def chosen(names: list[str]) -> tuple[Recipe, ...]:

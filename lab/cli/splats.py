@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     count = 0
     if args.json:
         print('{"splats": [', end="")
-    for splat in _splats(parser, args.log):
+    for splat in read_splats(parser, args.log):
         count += 1
         if args.json:
             print(",\n " if count > 1 else "\n ", json.dumps(as_dict(splat)), sep="", end="", flush=True)
@@ -94,7 +94,8 @@ def _lines(splat: Splat) -> list[str]:
     return lines
 
 
-def _splats(parser: SplatParser, name: str) -> Iterator[Splat]:
+def read_splats(parser: SplatParser, name: str) -> Iterator[Splat]:
+    """Splats of a log by its name, - for standard input. BadInput when it cannot be read."""
     for data in _chunks(name):
         yield from parser.feed_bytes(data)
     yield from parser.close()

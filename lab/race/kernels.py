@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lab import paths
 from lab.build.described import Described, build_described
-from lab.build.module import build_base_modular
+from lab.build.module import NotAsModule, build_base_modular
+from lab.build.outside import build_outside
 from lab.cache import Cache
-from lab.model.errors import BadInput
+from lab.model.errors import BadInput, LabUnavailable
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.mutant import DriverMutant
 from lab.model.race import Side
@@ -27,6 +28,8 @@ class RaceKernel:
     described: Described
     source: KernelSource
     applied: AppliedSeries | None
+    objects: KernelImage
+    """What other modules for it are built against."""
 
     @property
     def image(self) -> KernelImage:
@@ -69,6 +72,15 @@ class RaceKernels:
             self._made[key] = self._build(side, flavour, where)
         return self._made[key]
 
+    def build(self, kernel: RaceKernel, folder: Path, module: str) -> Path:
+        """A module from the sources in ``folder``, for a kernel of these. LabError."""
+        sandbox, jobs = kernels.choose_sandbox(self.selectors), self.selectors.make_jobs
+        about = (kernel.objects, kernel.source, self.cache, sandbox, self.progress, jobs)
+        try:
+            return build_outside("race-module", "1", folder, module, *about)
+        except NotAsModule as e:
+            raise LabUnavailable(f"the module cannot be built: {e}") from e
+
     def _build(self, side: Side, flavour: str, where: str) -> RaceKernel:
         folder = series_dir(side.series) if side.series else kernels.embedded_series()
         selectors = replace(self.selectors, flavour=flavour, series=str(folder))
@@ -84,7 +96,7 @@ class RaceKernels:
         if not side.stock:
             wanted = series_with(self._mutant(side.mutant, where)) if side.mutant else series
             applied = kernels.apply(source, wanted, cache, progress)
-        return RaceKernel(build_described(modular, source, applied, *common), source, applied)
+        return RaceKernel(build_described(modular, source, applied, *common), source, applied, modular)
 
     def _mutant(self, name: str, where: str) -> DriverMutant:
         if not self._mutants:

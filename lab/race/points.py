@@ -47,6 +47,10 @@ class Resolver:
         self._symbols = symbols
         self._read = read_source
 
+    def knows(self, function: str) -> bool:
+        """Whether the driver has a function of that name, if only in copies."""
+        return function in self._debug.functions
+
     def resolve(self, spec: PointSpec, where: str) -> Point:
         """The addresses of a point. BadInput with the nearest candidates where it does not exist."""
         if spec.file:

@@ -19,6 +19,8 @@ _KASAN = frozenset({"kasan", "debug"})
 _UBSAN = frozenset({"ubsan", "debug"})
 _DEBUG = frozenset({"debug"})
 """Seen to fire on the debug kernel alone, so asked of no other flavour."""
+_KCSAN = frozenset({"kcsan"})
+"""KCSAN is in no other flavour: it excludes KASAN."""
 _UNPROVEN: frozenset[str] = frozenset()
 """Flavours of a detector that can be tripped, but whose report was not seen on our kernels yet.
 
@@ -180,8 +182,7 @@ DETECTORS: tuple[Detector, ...] = (
         "two threads that write one plain variable",
         SplatClass.KCSAN,
         "hvlab_arm_race",
-        # Was not tripped on the kcsan kernel yet.
-        _UNPROVEN,
+        _KCSAN,
     ),
 )
 

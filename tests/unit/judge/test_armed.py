@@ -24,6 +24,12 @@ def test_the_debug_flavour_requires_what_its_fragments_require_and_what_fired_on
     assert needs_module("debug")
 
 
+def test_kcsan_is_asked_of_its_own_flavour_alone() -> None:
+    assert set(required("kcsan")) == COMMON | {"kcsan"}
+    assert [f for f in ("plain", "debug", "lockdep", "kasan", "ubsan") if "kcsan" in required(f)] == []
+    assert needs_module("kcsan")
+
+
 def test_a_report_counts_only_for_the_trip_that_it_names() -> None:
     def splat(title: str, *frames: str) -> Splat:
         return Splat(SplatClass.KASAN, title, frames, 0, (title,), "id")

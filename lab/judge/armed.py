@@ -21,11 +21,6 @@ _DEBUG = frozenset({"debug"})
 """Seen to fire on the debug kernel alone, so asked of no other flavour."""
 _KCSAN = frozenset({"kcsan"})
 """KCSAN is in no other flavour: it excludes KASAN."""
-_UNPROVEN: frozenset[str] = frozenset()
-"""Flavours of a detector that can be tripped, but whose report was not seen on our kernels yet.
-
-To require it would make every verdict of its flavour inconclusive; so nothing may be said to rest on it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +134,7 @@ DETECTORS: tuple[Detector, ...] = (
         "objects whose only pointers go out of scope, then a scan",
         SplatClass.KMEMLEAK,
         "hvlab_arm_kmemleak",
-        # Tripped once on debug: three scans did not find the objects. Why is not known.
-        _UNPROVEN,
+        _DEBUG,
     ),
     _kernel(
         "irq-state",

@@ -19,7 +19,7 @@ def test_every_flavour_requires_the_common_detectors_and_plain_no_other() -> Non
 
 def test_the_debug_flavour_requires_what_its_fragments_require_and_what_fired_on_it_alone() -> None:
     parts = {name for flavour in ("lockdep", "kasan", "ubsan") for name in required(flavour)}
-    assert set(required("debug")) == parts | {"lockdep", "wait-context", "rcu", "kasan-vmalloc"}
+    assert set(required("debug")) == parts | {"lockdep", "wait-context", "rcu", "kasan-vmalloc", "kmemleak"}
     assert {"atomic-sleep", "list", "irq-state", "kasan", "ubsan-bounds", "ubsan-shift"} <= parts
     assert needs_module("debug")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from _pytest.outcomes import Failed
 
 from lab.model.errors import ExitCode, GuestDied, LabError, NotObservable
 from lab.model.result import ScenarioOutcome
@@ -19,6 +20,10 @@ guest lives (a guest that died is found out by its watch first)."""
 
 class AbilityMissing(Exception):
     """The kernel under test lacks what the scenario needs; there is nothing to judge."""
+
+
+class FoundAfterwards(Failed):
+    """Tells pytest of what the checks after a scenario have found. The recording has it already."""
 
 
 class Recording:
@@ -53,6 +58,8 @@ class Recording:
 
     def error(self, e: BaseException) -> None:
         """Sort an exception: the kernel's fault, the lab's, or a missing ability."""
+        if isinstance(e, FoundAfterwards):
+            return
         if isinstance(e, AbilityMissing):
             self.missing.append(str(e))
         elif isinstance(e, NotObservable):
@@ -76,6 +83,12 @@ class Recording:
             self.failures.append(first_line(e))
         else:
             self.doubts.append(f"lab: {type(e).__name__}: {first_line(e)}")
+
+    def against_a_pass(self) -> str:
+        """What keeps a scenario whose own code ended well from a pass; "" when nothing does."""
+        if not self.called:
+            return ""
+        return next(iter((*self.failures, *self.infrastructure, *self.doubts)), "")
 
     def sections(self) -> list[tuple[str, str]]:
         """Evidence as pytest report sections."""

@@ -237,7 +237,7 @@ int host_verb(struct words *words, struct reply *reply)
 	return 0;
 }
 
-static struct map *map_range(struct words *words, struct reply *reply, uint64_t *first, uint64_t *pages)
+struct map *map_range(struct words *words, struct reply *reply, uint64_t *first, uint64_t *pages)
 {
 	uint64_t id;
 

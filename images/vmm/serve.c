@@ -17,7 +17,7 @@
 #include "vmm.h"
 
 #define RELAY_BUFFER		65536
-#define REPEAT_LINES		16
+#define REPEAT_LINES		160
 #define REPEAT_LINE		256
 #define STDIN			0
 #define STDOUT			1
@@ -59,7 +59,7 @@ static const struct {
 	{ "protect", protect_verb },	{ "quit", quit_verb },		{ "region", region_verb },	{ "regs", registers_verb },
 	{ "repeat", repeat_verb },
 	{ "routes", routes_verb },	{ "storm", storm_verb },	{ "submit", submit_verb },
-	{ "unfork", unfork_verb },	{ "vfio", vfio_verb },
+	{ "toggle", toggle_verb },	{ "unfork", unfork_verb },	{ "vfio", vfio_verb },
 };
 
 static int run_verb(const char *name, struct words *words, struct reply *reply)

@@ -56,6 +56,11 @@ int munmap_verb(struct words *, struct reply *);
 int host_verb(struct words *, struct reply *);
 int fill_verb(struct words *, struct reply *);
 int protect_verb(struct words *, struct reply *);
+/* The words MAP FIRST PAGES; NULL (and a failure noted) when they are no pages of a mapping. */
+struct map *map_range(struct words *, struct reply *, uint64_t *first, uint64_t *pages);
+
+/* ---- toggle.c: a mapping that never rests ---- */
+int toggle_verb(struct words *, struct reply *);
 
 /* ---- advise.c: madvise() of host mappings ---- */
 int advise_verb(struct words *, struct reply *);

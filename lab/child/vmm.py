@@ -268,6 +268,15 @@ class Vmm:
         first = region.first_page + page
         self._request("protect", str(region.map), str(first), str(pages), mode)
 
+    def toggle(self, region: Region) -> None:
+        """Let a thread of the VMM take the right to write from its host mapping and give it back, over
+        and over, until :meth:`settle`. The mapping must stay meanwhile; the region need not."""
+        self._request("toggle", "on", str(region.map), str(region.first_page), str(region.pages))
+
+    def settle(self) -> int:
+        """End :meth:`toggle`: how often it took the right away."""
+        return int(self._request("toggle", "off")[0])
+
     def span(self, parts: Sequence[tuple[str, int, int, int]], gfn: int) -> Region:
         """One region over several mappings side by side, each (BDF, BAR, first page, pages)."""
         pages = sum(part[3] for part in parts)

@@ -50,6 +50,18 @@ def kills(twin: Seen, mutant: Seen) -> tuple[Kill, ...]:
     return tuple(found)
 
 
+def standing(found: Sequence[Kill], mutant: Seen, bare: Seen) -> tuple[Kill, ...]:
+    """What of ``found`` is a kill against ``bare`` as well: the twin without fixes that the mutant lacks too.
+
+    The rest may be what those fixes mend, and so may a splat that ``bare`` has shown anywhere.
+    """
+    if bare.boot_failure or not bare.outcomes:
+        return ()
+    against = kills(bare, mutant)
+    shown = {splat for outcome in bare.outcomes for splat in outcome.splats} | set(bare.splats)
+    return tuple(k for k in found if k in against and not any(splat in k.evidence for splat in shown))
+
+
 def doubts(mutant: Seen) -> str:
     """Why nothing was noticed where something may be; "" when all was judged."""
     unclear = [o for o in mutant.outcomes if o.verdict is Verdict.INCONCLUSIVE]

@@ -48,20 +48,24 @@ class HoldKind(StrEnum):
     SPIN = "spin"
     """It goes round in a loop of two instructions: its CPU takes interrupts, grace periods go on."""
     FREEZE = "freeze"
-    """Its CPU stands still: where interrupts are off there is no other way, and nothing is lost."""
+    """Its CPU stands still, and so does whoever waits for that CPU."""
+    NONE = "none"
+    """It is seen there and goes on at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who takes part: the task of this name (``comm``), or whoever runs in interrupt context.
 
-    ``does`` is its action in words of lab.race.stage, empty for somebody who acts by himself.
+    ``does`` is its action in words of lab.race.stage, empty for somebody who acts by himself. ``cpu``: the
+    only one that the task may run on, None for any.
     """
 
     name: str
     comm: str = ""
     interrupt: bool = False
     does: tuple[str, ...] = ()
+    cpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is there before the actors begin: a child with ``vps`` VPs and a region of ``pages`` of a BAR.
+    """What is there before the actors begin: a child with ``vps`` VPs and a region of ``pages`` of a BAR (0:
+    none).
 
     ``touched`` pages of it are mapped already. ``kernel_args`` go to the boot, those of the driver to it.
     """
@@ -93,25 +98,29 @@ class Proof:
     """What shows the race. Any one of what is given does.
 
     ``splat``: classes of complaints in the kernel log; ``pages_left``: frames of a removed region in the SLAT
-    once all is over; ``pages_left_held``: at the last step of the order, with everybody still held.
+    once all is over; ``pages_left_held``: at the last step of the order, with everybody still held;
+    ``freed``: an actor who holds a pointer to freed memory then (boot with slub_debug=P).
     """
 
     splat: tuple[str, ...] = ()
     pages_left: bool = False
     pages_left_held: bool = False
+    freed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A kernel of a recipe: the embedded series, with a mutant on top, or the kernel as it is released."""
+    """A kernel of a recipe: with a mutant (and what that is made on), with a series of tests/series, or as it
+    is released."""
 
     mutant: str = ""
+    series: str = ""
     stock: bool = False
 
     def __str__(self) -> str:
         if self.mutant:
             return f"mutant {self.mutant}"
-        return "the kernel without a series" if self.stock else "the series"
+        return "the kernel without a series" if self.stock else f"series {self.series}"
 
 
 @dataclass(frozen=True, slots=True)

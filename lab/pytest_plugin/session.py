@@ -15,6 +15,7 @@ from lab.machine.qemu import not_booted
 from lab.model.errors import GuestDied, LabError, NotObservable
 from lab.model.kernel import KernelImage
 from lab.model.machine import MachineSpec
+from lab.model.splat import Splat
 from lab.model.verdict import Verdict
 from lab.progress import Progress, TextProgress
 from lab.pytest_plugin.instruments import Evidence
@@ -163,6 +164,7 @@ class LabSession:
                 self.explain(e)
                 if not (isinstance(e, GuestDied) and e.kind == "tripwire"):
                     self._broken = e
+                    self._blame_splats(self._lab)
                 self.drop()
                 raise
             self._abilities[boot] = abilities
@@ -181,7 +183,7 @@ class LabSession:
         is: which of its detectors are dead then is told by their proofs."""
         for left in range(BOOTS - 1, -1, -1):
             lab = self._boot(boot)
-            titles = self._report_splats(lab, lab.kernel_log.since(0), "boot")
+            titles = [s.title for s in self._report_splats(lab, lab.kernel_log.since(0), "boot")]
             lab.log_mark = lab.kernel_log.mark()
             if not titles or self._always_complains:
                 return lab
@@ -197,22 +199,32 @@ class LabSession:
         start, and the scenario that comes next is not to blame."""
         lines = lab.kernel_log.unread(lab.log_mark)
         lab.log_mark = lab.kernel_log.mark()
-        for title in self._report_splats(lab, lines, "between scenarios"):
-            lab.spoil(f"kernel splat: {title}")
+        for splat in self._report_splats(lab, lines, "between scenarios"):
+            lab.spoil(f"kernel splat: {splat.title}")
 
-    def _report_splats(self, lab: BaseLab, lines: list[str], where: str) -> list[str]:
-        """Report splats outside every scenario; titles of those that nothing explains."""
-        titles = []
+    def _blame_splats(self, lab: BaseLab) -> None:
+        """What the kernel complains of at an access that it does not survive is a finding of the scenario
+        that asked for it, and tells more than how the access ended."""
+        lines = lab.kernel_log.unread(lab.log_mark)
+        lab.log_mark = lab.kernel_log.mark()
+        splats = self._report_splats(lab, lines, "first access")
+        if splats and self.recording is not None:
+            self.recording.splats += [splat.id for splat in splats]
+            self.recording.failures.append(f"kernel splat ({splats[0].cls.value}): {splats[0].title}")
+
+    def _report_splats(self, lab: BaseLab, lines: list[str], where: str) -> list[Splat]:
+        """Report splats outside every scenario; those that nothing explains."""
+        found = []
         for splat in parse(lines):
             if entry := allowlist.explains(splat, lab.kernel):
                 self.note(f"allowed splat ({where}): {splat.title} (allow-list: {entry.name})")
                 self._allowed(entry.name, splat.title, where)
                 continue
-            titles.append(splat.title)
+            found.append(splat)
             self.note(f"kernel splat ({where}): {splat.title}")
             if self._writer:
                 self._writer.write("splat", id=splat.id, title=splat.title, text=list(splat.text))
-        return titles
+        return found
 
     def _allowed(self, entry: str, title: str, where: str) -> None:
         if self._writer:

@@ -49,6 +49,11 @@ class Instance:
     def __contains__(self, address: int) -> bool:
         return any(low <= address < high for low, high in self.spans)
 
+    def around(self, address: int) -> bool:
+        """Whether the address is between its first and its last instruction: the compiler mixes inlined code
+        with what is around it."""
+        return min(low for low, _ in self.spans) <= address < max(high for _, high in self.spans)
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Brings threads of the root into a stated order: each is held at its point until it is its turn.
 
-A held thread goes round in a loop of two instructions by default (a *spin hold*), so that its CPU takes
-interrupts and RCU goes on: a CPU that stands still makes others wait who would not, and an order that can
-happen looks impossible. Where interrupts are off there is no such difference, and the CPU is frozen.
+A held thread goes round in a loop of two instructions (a *spin hold*), so that its CPU takes interrupts and
+RCU goes on: a CPU that stands still makes others wait who would not, and an order that can happen looks
+impossible. That holds where the root has interrupts off, too: the hypervisor below still takes its own, and
+another CPU's hypercall may wait for that. A frozen CPU is there for comparison.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ _JUMP_AT = 2
 _JUMP, _JUMP_SIZE = 0xE9, 5
 _INTERRUPTS_ON = 1 << 9
 """EFLAGS.IF."""
+_POINTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{n}" for n in range(8, 16)))
+_KERNEL_HALF = 0x1FFFF
+"""Bits 63..47 of a kernel address."""
+POISON = 0x6B
+"""POISON_FREE (include/linux/poison.h)."""
+_POISONED = 32
+"""Bytes that are looked at."""
 _SLICE = 0.1
 _SAMPLES = 5
 _SURE = 4
@@ -45,7 +53,10 @@ class Action(Protocol):
         """Begin, and do not wait."""
 
     def ended(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, well or not: nothing will come of it any more."""
+
+    def answered(self) -> bool:
+        """Whether its request was answered, which is what ``done`` in an order means."""
 
     def error(self) -> str:
         """How it failed; empty when it did not, or goes on."""
@@ -60,6 +71,7 @@ class _Held:
     kind: HoldKind
     stub: int = 0
     step: int = 0
+    registers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -111,6 +123,21 @@ class Choreographer:
             foreign=self.foreign,
         )
 
+    def freed_memory(self, actor: str) -> list[str]:
+        """Registers of a held actor that point to memory which the allocator has poisoned (slub_debug=P)."""
+        held = self._held.get(actor)
+        found = []
+        for name, value in held.registers.items() if held is not None else ():
+            if name not in _POINTERS or value >> 47 != _KERNEL_HALF:
+                continue
+            try:
+                data = self.memory.read(value, _POISONED)
+            except NotMapped:
+                continue
+            if data == bytes([POISON]) * _POISONED:
+                found.append(f"{name} of {actor} points to freed memory: {value:#x} holds {POISON:#x}")
+        return found
+
     # ---- the order
 
     def _go(self) -> tuple[Outcome, str]:
@@ -149,7 +176,7 @@ class Choreographer:
         step = self.order[number][0]
         action = self.actions[step.actor]
         deadline = time.monotonic() + self.budget
-        while not action.ended():
+        while not action.answered():
             stop = self._run(_GAP)
             if stop is not None:
                 self._hit(stop, number)
@@ -197,7 +224,7 @@ class Choreographer:
             self.foreign += 1
             self.gdb.step(stop.cpu)
             return False
-        who = self._who(cpu, set(waited.values()))
+        who = self._who(cpu, registers["rsp"], set(waited.values()))
         if who is None or who in self._held:
             self.passed += 1
             self.gdb.step(stop.cpu)
@@ -211,12 +238,18 @@ class Choreographer:
             self.passed += 1
             self.gdb.step(stop.cpu)
             return False
+        step, point = self.order[later[0]]
+        if step.hold is HoldKind.NONE:
+            if later[0] == number:
+                self._say(who, f"at {point}: {point.place}, goes on", stop.cpu)
+            self.gdb.step(stop.cpu)
+            return later[0] == number
         self._hold(who, stop.cpu, registers, address, later[0])
         return later[0] == number
 
-    def _who(self, cpu: int, candidates: set[str]) -> str | None:
+    def _who(self, cpu: int, stack_pointer: int, candidates: set[str]) -> str | None:
         """Which of these actors is on that CPU."""
-        interrupt = self.tasks.in_interrupt(cpu)
+        interrupt = self.tasks.in_interrupt(cpu, stack_pointer)
         comm = self.tasks.comm(self.tasks.current(cpu))
         for name in sorted(candidates):
             actor = self.actors[name]
@@ -228,18 +261,16 @@ class Choreographer:
 
     def _hold(self, who: str, cpu: int, registers: Mapping[str, int], address: int, number: int) -> None:
         step, point = self.order[number]
-        kind = step.hold
-        if kind is HoldKind.AUTO:
-            enabled = bool(registers["eflags"] & _INTERRUPTS_ON)
-            kind = HoldKind.SPIN if enabled and not self.actors[who].interrupt else HoldKind.FREEZE
-        held = _Held(cpu, address, kind, step=number)
+        kind = HoldKind.SPIN if step.hold is HoldKind.AUTO else step.hold
+        off = "" if registers["eflags"] & _INTERRUPTS_ON else ", interrupts off"
+        held = _Held(cpu, address, kind, step=number, registers=dict(registers))
         if kind is HoldKind.SPIN:
             held.stub = self.stubs[who]
             self._patch(held.stub, STUB)
             self.gdb.set_register(cpu, "rip", held.stub)
         self._held[who] = held
         self.holds[who] = kind
-        self._say(who, f"at {point}: {point.place}, held ({kind})", cpu)
+        self._say(who, f"at {point}: {point.place}, held ({kind}{off})", cpu)
 
     def _release(self, who: str) -> None:
         held = self._held.pop(who)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from lab import paths
 from lab.build.described import Described, build_described
 from lab.build.module import build_base_modular
 from lab.cache import Cache
@@ -38,9 +40,14 @@ class RaceKernel:
         return (self.source.tree / name).read_text(errors="replace")
 
 
+def series_dir(name: str) -> Path:
+    """A series of the lab's own."""
+    return paths.tests_dir() / "series" / name
+
+
 @dataclass
 class RaceKernels:
-    """Builds them, once each. ``selectors`` name the base; its series stands for the embedded one."""
+    """Builds them, once each. ``selectors`` name the base."""
 
     selectors: Selectors
     cache: Cache
@@ -49,9 +56,11 @@ class RaceKernels:
     _made: dict[tuple[str, str], RaceKernel] = field(default_factory=dict)
 
     def check(self, side: Side, where: str) -> None:
-        """BadInput for a mutant that there is not."""
+        """BadInput for a mutant or a series that there is not."""
         if side.mutant:
             self._mutant(side.mutant, where)
+        if side.series and not (folder := series_dir(side.series)).is_dir():
+            raise BadInput(f"no series {side.series!r}", where=where, hint=f"see {folder.parent.name}/")
 
     def kernel(self, side: Side, flavour: str, where: str) -> RaceKernel:
         """The kernel of a side in a flavour. LabError."""
@@ -61,9 +70,8 @@ class RaceKernels:
         return self._made[key]
 
     def _build(self, side: Side, flavour: str, where: str) -> RaceKernel:
-        selectors = replace(self.selectors, flavour=flavour)
-        if selectors.series is None:
-            selectors = replace(selectors, series=str(kernels.embedded_series()))
+        folder = series_dir(side.series) if side.series else kernels.embedded_series()
+        selectors = replace(self.selectors, flavour=flavour, series=str(folder))
         cache, progress = self.cache, self.progress
         series = kernels.read_series(selectors)
         assert series is not None

@@ -142,26 +142,23 @@ class Resolver:
             raise BadInput(f"no code of {file} in the driver", where=where, hint=f"near: {', '.join(near)}")
         rows = [r for r in of_file if r.line == line]
         if function is not None:
-            rows = [r for r in rows if any(r.address in i for i in function.instances)]
+            rows = [r for r in rows if any(i.around(r.address) for i in function.instances)]
         if not rows:
             lines = sorted({r.line for r in of_file}, key=lambda n: (abs(n - line), n))[:_NEAR_LINES]
             near_text = ", ".join(map(str, sorted(lines)))
             raise BadInput(
                 f"line {line} of {file} has no code", where=where, hint=f"nearest with code: {near_text}"
             )
-        addresses = self._first_of_each_copy(sorted({r.address for r in rows}))
+        addresses = self._first_of_each_copy(sorted({r.address for r in rows}), function)
         return Point(spec, addresses, self._place(addresses[0]))
 
-    def _first_of_each_copy(self, addresses: list[int]) -> tuple[int, ...]:
-        """One address for each function, inlined or not, that the line was compiled into: the first one."""
+    def _first_of_each_copy(self, addresses: list[int], function: Function | None) -> tuple[int, ...]:
+        """One address for each copy of the function that the line is in: the first one. Where no function is
+        named, for each function that has code of the line in it."""
+        functions = [function] if function is not None else list(self._debug.functions.values())
         first: dict[tuple[int, ...], int] = {}
         for address in addresses:
-            owner = tuple(
-                instance.spans[0][0]
-                for function in self._debug.functions.values()
-                for instance in function.instances
-                if address in instance
-            )
+            owner = tuple(i.spans[0][0] for f in functions for i in f.instances if i.around(address))
             first.setdefault(owner, address)
         return tuple(sorted(first.values()))
 

@@ -18,14 +18,15 @@ from lab.model.splat import SplatClass
 SUFFIX = ".toml"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
+_COMM = re.compile(r"[\w./:-]{1,15}")
 _OFFSET = re.compile(r"([A-Za-z_][\w.]*)\+(0x[0-9a-f]+|[0-9]+)")
 _LINE = re.compile(r"([\w./-]+\.[ch]):([0-9]+)")
 _TOP = ("title", "claims", "wording", "setup", "actors", "order", "proof", "racy", "fixed")
 _SETUP = ("vps", "pages", "touched", "lapic", "kernel_args", "flavour")
-_ACTOR = ("comm", "interrupt", "does")
+_ACTOR = ("comm", "interrupt", "does", "cpu")
 _STEP = ("actor", "at", "hold")
 _POINT = ("function", "source", "nth")
-_PROOF = ("splat", "pages_left", "pages_left_held")
+_PROOF = ("splat", "pages_left", "pages_left_held", "freed")
 _SIDE = ("mutant", "stock", "series")
 
 _T = TypeVar("_T")
@@ -78,7 +79,7 @@ def parse(data: Mapping[str, Any], ident: str, where: str) -> Recipe:
         setup=_setup(_Table(top.get("setup", dict, {}), _SETUP, f"{where}: setup")),
         actors=actors,
         order=order,
-        proof=_proof(_Table(top.take("proof", dict), _PROOF, f"{where}: proof")),
+        proof=_proof(_Table(top.take("proof", dict), _PROOF, f"{where}: proof"), names),
         racy=_side(_Table(top.take("racy", dict), _SIDE, f"{where}: racy")),
         fixed=_side(_Table(top.take("fixed", dict), _SIDE, f"{where}: fixed")) if "fixed" in data else None,
         where=where,
@@ -154,9 +155,12 @@ def _actor(name: str, table: _Table) -> Actor:
         comm=table.get("comm", str, ""),
         interrupt=table.get("interrupt", bool, False),
         does=table.names("does"),
+        cpu=table.take("cpu", int) if "cpu" in table else None,
     )
-    if bool(actor.comm) == actor.interrupt:
+    if bool(actor.comm) == actor.interrupt or not _COMM.fullmatch(actor.comm or "-"):
         raise BadInput("an actor has a comm, or acts in interrupts", where=table.where)
+    if actor.cpu is not None and (actor.interrupt or actor.cpu < 0):
+        raise BadInput("cpu is the number of one that a task may run on", where=table.where)
     return actor
 
 
@@ -187,20 +191,27 @@ def _setup(table: _Table) -> Setup:
     return setup
 
 
-def _proof(table: _Table) -> Proof:
+def _proof(table: _Table, actors: list[str]) -> Proof:
     known = {cls.value for cls in SplatClass}
     proof = Proof(
         splat=table.names("splat", known.__contains__),
         pages_left=table.get("pages_left", bool, False),
         pages_left_held=table.get("pages_left_held", bool, False),
+        freed=table.get("freed", str, ""),
     )
-    if not (proof.splat or proof.pages_left or proof.pages_left_held):
+    if proof.freed and proof.freed not in actors:
+        raise BadInput(f"no actor {proof.freed!r}", where=table.where, hint=f"there are {', '.join(actors)}")
+    if not (proof.splat or proof.pages_left or proof.pages_left_held or proof.freed):
         raise BadInput("nothing would show the race", where=table.where, hint=f"give {', '.join(_PROOF)}")
     return proof
 
 
 def _side(table: _Table) -> Side:
-    side = Side(mutant=table.get("mutant", str, ""), stock=table.get("stock", bool, False))
-    if sum((bool(side.mutant), side.stock, table.get("series", bool, False))) != 1:
-        raise BadInput("a side is a mutant, stock or the series", where=table.where)
+    side = Side(
+        mutant=table.get("mutant", str, ""),
+        series=table.get("series", str, ""),
+        stock=table.get("stock", bool, False),
+    )
+    if sum((bool(side.mutant), bool(side.series), side.stock)) != 1:
+        raise BadInput("a side is a mutant, a series or stock", where=table.where)
     return side

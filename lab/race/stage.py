@@ -39,7 +39,7 @@ class Stage:
 
     lab: BaseLab
     child: Vmm
-    region: Region
+    mapped: Region | None
     partition: int
     bar_spa: int
     submitted: dict[int, list[Access]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Stage:
         child = Vmm(lab.root)
         child.start()
         child.create_partition(vps=setup.vps, lapic=setup.lapic)
-        region = child.map_bar(device.bdf, device.bar, GFN, setup.pages)
+        region = child.map_bar(device.bdf, device.bar, GFN, setup.pages) if setup.pages else None
         stage = cls(lab, child, region, lab.child_partition(), lab.bar_spa(device))
         for vp in range(setup.vps):
             child.access([Access(0, 8, vp=vp)])  # its RAM is there, and its payload has begun
@@ -69,6 +69,21 @@ class Stage:
                 )
         return stage
 
+    def pin(self, actors: Sequence[Actor]) -> None:
+        """Bind the VMM's threads to the CPUs that their actors are to run on. LabError."""
+        for actor in actors:
+            if actor.cpu is not None:
+                tasks = f"/proc/{self.child.pid}/task"
+                find = f"for t in {tasks}/*; do [ $(cat $t/comm) = {actor.comm} ] && echo ${{t##*/}}; done"
+                self.lab.root.run(f"taskset -p {1 << actor.cpu:x} $({find})")
+
+    @property
+    def region(self) -> Region:
+        """The region of the BAR. BadInput when the setup has none."""
+        if self.mapped is None:
+            raise BadInput("the setup has no region", where="setup.pages", hint="say how many pages")
+        return self.mapped
+
     def access(self, page: int, vp: int = 0) -> Access:
         """A read of the first word of a page of the region."""
         return Access(self.region.gpa + page * 4096, 8, vp=vp)
@@ -79,8 +94,8 @@ class Stage:
         self.submitted[vp] = accesses
 
     def pages_left(self) -> int:
-        """Frames of the region in the child's SLAT now; 0 when the partition is gone."""
-        if self.partition not in self.lab.witness.children():
+        """Frames of the region in the child's SLAT now; 0 without one, and when the partition is gone."""
+        if self.mapped is None or self.partition not in self.lab.witness.children():
             return 0
         frames = range(self.region.gfn, self.region.gfn + self.region.pages)
         runs = slat.clip(self.lab.hypervisor.slat(self.partition), frames)
@@ -104,13 +119,17 @@ class Request:
         """Begin, and do not wait."""
         self._thread.start()
 
-    def ended(self) -> bool:
+    def answered(self) -> bool:
         """Whether the VMM has answered."""
         return self._thread.ident is not None and not self._thread.is_alive()
 
+    def ended(self) -> bool:
+        """Whether nothing will come of it any more."""
+        return self.answered()
+
     def error(self) -> str:
         """What the VMM, or the way to it, had against it."""
-        return self._error if self.ended() else ""
+        return self._error if self.answered() else ""
 
     def join(self) -> bool:
         """Wait for the answer; whether it came."""
@@ -120,11 +139,11 @@ class Request:
 
 
 class Submission(Request):
-    """An action of a VP: what the VMM answers says that it has begun, not that it has ended."""
+    """An action that goes on when its request is answered: of a VP, or the death of the VMM."""
 
     def ended(self) -> bool:
-        """Only when it could not even be begun: the VP's results are collected when all is over."""
-        return super().ended() and bool(self._error)
+        """Only when it could not even be begun: what a VP has done is collected when all is over."""
+        return self.answered() and bool(self._error)
 
 
 def action_of(actor: Actor, stage: Stage) -> Request | None:
@@ -133,7 +152,7 @@ def action_of(actor: Actor, stage: Stage) -> Request | None:
         return None
     steps = [_step(words.split(), stage, f"actors.{actor.name}") for words in actor.does]
     work = [step for step, _ in steps]
-    kind = Submission if any(on_vp for _, on_vp in steps) else Request
+    kind = Submission if any(goes_on for _, goes_on in steps) else Request
     return kind(lambda: _all(work))
 
 
@@ -170,7 +189,7 @@ def _parse(words: list[str], where: str) -> tuple[str, list[int], str]:
 
 
 def _step(words: list[str], stage: Stage, where: str) -> tuple[Callable[[], None], bool]:
-    """What to call, and whether it only begins something on a VP."""
+    """What to call, and whether it goes on when that returns."""
     verb, numbers, order = _parse(words, where)
     child = stage.child
     match verb:
@@ -189,6 +208,6 @@ def _step(words: list[str], stage: Stage, where: str) -> tuple[Callable[[], None
         case "munmap":
             return lambda: child.munmap(stage.region), False
         case "kill":
-            return child.kill, False
+            return child.kill, True
     first = next(known for known in _ORDERS if known == order)
     return lambda: child.destroy(first), False

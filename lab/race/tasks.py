@@ -12,15 +12,13 @@ from lab.race.memory import KernelMemory, NotMapped
 
 _COMM = 16
 """TASK_COMM_LEN (include/linux/sched.h)."""
-_STACK = 16384
+STACK = 16384
 """THREAD_SIZE without KASAN (arch/x86/include/asm/page_64_types.h); with it, twice that."""
-_IRQ_BITS = 0x00FF_0000
-"""Hard interrupt and NMI bits of the preemption counter (include/linux/preempt.h)."""
+_DRIVER = ("mshv_", "hv_")
 _MOST_TASKS = 4096
 _FRAMES = 24
 _CALL, _CALL_INDIRECT = 0xE8, 0xFF
-_PERCPU = ("current_task", "__preempt_count")
-SYMBOLS = (*_PERCPU, "init_task", "__per_cpu_offset")
+SYMBOLS = ("current_task", "init_task", "__per_cpu_offset")
 """Symbols of the kernel that must be known."""
 
 WAITS: tuple[tuple[str, str], ...] = (
@@ -58,7 +56,7 @@ class Waiting:
 
 
 class Tasks:
-    """``symbols``: addresses of :data:`SYMBOLS`; ``cpus``: of the root."""
+    """``symbols``: addresses of :data:`SYMBOLS`; ``cpus``: of the root; ``stack``: bytes of a task's one."""
 
     def __init__(
         self,
@@ -67,7 +65,9 @@ class Tasks:
         symbols: Mapping[str, int],
         symbolise: Symbolise,
         cpus: int,
+        stack: int = STACK,
     ) -> None:
+        self._size = stack
         self._memory = memory
         self._symbols = symbols
         self._symbolise = symbolise
@@ -86,11 +86,14 @@ class Tasks:
 
     def current(self, cpu: int) -> int:
         """The task that runs on a CPU of the root."""
-        return self._memory.u64(self._at("current_task", cpu))
+        offset = self._percpu[cpu] + self._symbols["current_task"]
+        return self._memory.u64(offset & (1 << 64) - 1)
 
-    def in_interrupt(self, cpu: int) -> bool:
-        """Whether that CPU is in a hard interrupt or an NMI."""
-        return bool(self._memory.u32(self._at("__preempt_count", cpu)) & _IRQ_BITS)
+    def in_interrupt(self, cpu: int, stack_pointer: int) -> bool:
+        """Whether that CPU is in an interrupt: it is on a stack of its own then, not on its task's. (The bits
+        of the preemption counter say so too, but lie elsewhere in each release.)"""
+        base = self._memory.u64(self.current(cpu) + self._task["stack"])
+        return not base <= stack_pointer <= base + self._size
 
     def comm(self, task: int) -> str:
         """Name of a task."""
@@ -121,9 +124,13 @@ class Tasks:
 
     def where(self, task: int) -> Waiting:
         """What a task waits for, by its stack. Of one that runs, where it went to sleep last is no news."""
-        on_cpu = bool(self._memory.u32(task + self._task["on_cpu"]))
+        on_cpu = bool(self._memory.read(task + self._task["on_cpu"], 1)[0])
         frames = self._frames(task, self._memory.u64(task + self._sp))
-        return Waiting(wait_of(frames), on_cpu, frames)
+        waits = wait_of(frames)
+        if not waits and not on_cpu and self._memory.u32(task + self._task["__state"]):
+            ours = next((f.split("+")[0] for f in frames if f.startswith(_DRIVER)), "")
+            waits = f"an event in {ours}" if ours else ""
+        return Waiting(waits, on_cpu, frames)
 
     def running(self, task: int, stack_pointer: int, instruction: int) -> Waiting:
         """The same of a task that runs, by the registers of its CPU."""
@@ -133,10 +140,10 @@ class Tasks:
     def _frames(self, task: int, stack_pointer: int) -> tuple[str, ...]:
         """Functions that the words of a stack may return to: a scan, so some may be of earlier calls."""
         base = self._memory.u64(task + self._task["stack"])
-        if not base <= stack_pointer < base + 2 * _STACK:
+        if not base <= stack_pointer < base + self._size:
             return ()
         try:
-            raw = self._memory.read(stack_pointer, min(base + 2 * _STACK - stack_pointer, 4096) & ~7)
+            raw = self._memory.read(stack_pointer, min(base + self._size - stack_pointer, 4096) & ~7)
         except NotMapped:
             return ()
         found = []
@@ -154,9 +161,6 @@ class Tasks:
         except NotMapped:
             return False
         return before[0] == _CALL or _CALL_INDIRECT in (before[2], before[3])
-
-    def _at(self, symbol: str, cpu: int) -> int:
-        return (self._percpu[cpu] + self._symbols[symbol]) & (1 << 64) - 1
 
 
 def wait_of(frames: tuple[str, ...]) -> str:

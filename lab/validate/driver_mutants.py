@@ -21,10 +21,10 @@ from typing import Any
 from lab import paths
 from lab.build import warnings
 from lab.build.flavours import flavour as flavour_of
-from lab.build.module import NotAsModule, build_module
+from lab.build.module import NotAsModule
 from lab.cache import Cache
 from lab.hashing import digest
-from lab.judge.mutants import BUILD, Seen, doubts, kills, order
+from lab.judge.mutants import BUILD, Kill, Seen, doubts, kills, order, standing
 from lab.judge.warnings import new_warnings
 from lab.model.errors import LabError, LabUnavailable
 from lab.model.kernel import KernelImage, KernelSource
@@ -37,6 +37,7 @@ from lab.validate.drive import DriveRequest, DriveResult, drive
 from lab.validate.exchange import Report, outcome_from_json, outcome_to_json
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner
+from lab.validate.sides import Side, SideBuilder, Sides, lost
 
 AT_ONCE = 2
 """Guests are one busy CPU each, and there are two cores."""
@@ -52,10 +53,9 @@ class Void(LabUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The kernel without a mutant, and what it did."""
+    """The kernel without a mutant, with its flavour's base fixes, and what it did."""
 
-    kernel: KernelImage
-    modular: KernelImage
+    side: Side
     seen: Seen
     scenarios: str
 
@@ -104,9 +104,10 @@ class MutantRunner:
             series = kernels.read_series(self.selectors)
             return kernels.fetch(self.selectors, series, self.cache, self.progress)
 
-    def _builder(self, name: str) -> Builder:
+    def _sides(self, name: str, source: KernelSource, progress: Progress) -> SideBuilder:
         selectors = replace(self.selectors, flavour=name)
-        return Builder(selectors, self.cache, self.progress, kernels.choose_sandbox(selectors))
+        builder = Builder(selectors, self.cache, progress, kernels.choose_sandbox(selectors))
+        return SideBuilder(builder, builder.base(source), source)
 
     def _twin_of(self, runner: Runner, source: KernelSource, on: str, name: str) -> Twin:
         """The twin, driven once. Raises Void, also to whoever asks again."""
@@ -124,15 +125,9 @@ class MutantRunner:
 
     def _twin(self, runner: Runner, source: KernelSource, on: str, name: str) -> Twin:
         side = f"twin-{on}-{name}"
-        builder = self._builder(name)
-        with self.progress.phase("build", side):
-            series = kernels.read_series(self.selectors)
-            assert series is not None
-            applied = kernels.apply(source, series, self.cache, self.progress)
-            both = builder.as_module(builder.base(source), source, applied)
-            if both is None:
-                raise LabUnavailable("the driver cannot be built as a module alone", where=side)
-        modular, kernel = both[0], both[0] if on == BASE else both[1]
+        both = self._twins_built(source, name, side)
+        made = both.base if on == BASE else both.patched
+        kernel = made.image
         scenarios = digest(runner.lab_key(), self.expression or "")
         key = digest(TWIN_KIND, kernel.key, scenarios)
 
@@ -148,7 +143,7 @@ class MutantRunner:
                 bad = [o for o in bad if o.verdict is not Verdict.FAIL]
             elif failed := tuple(o.id for o in bad if o.verdict is Verdict.FAIL):
                 # What base fails alike is a defect that the series does not mean to fix.
-                alike = self._drive(modular, f"{side}-base", failed, stop=False).report.outcomes
+                alike = self._drive(both.base.image, f"{side}-base", failed, stop=False).report.outcomes
                 known = {o.id for o in alike if o.verdict is Verdict.FAIL}
                 bad = [o for o in bad if o.id not in known]
                 self.progress.note(f"{side}: base fails these too: {', '.join(sorted(known)) or 'none'}")
@@ -160,7 +155,24 @@ class MutantRunner:
 
         entry = self.cache.publish(TWIN_KIND, key, produce, about={"side": side})
         seen = _seen_from_json(json.loads((entry / "seen.json").read_text()))
-        return Twin(kernel, modular, seen, scenarios)
+        return Twin(made, seen, scenarios)
+
+    def _twins_built(self, source: KernelSource, name: str, side: str) -> Sides:
+        """Base and series with the flavour's base fixes, as modules: mutants are built in the same way."""
+        with self.progress.phase("build", side):
+            series = kernels.read_series(self.selectors)
+            assert series is not None
+            applied = kernels.apply(source, series, self.cache, self.progress)
+            try:
+                both = self._sides(name, source, self.progress).both_as_modules(series, applied)
+            except NotAsModule as e:
+                said = str(e).splitlines()[0]
+                raise LabUnavailable(
+                    f"the driver cannot be built as a module alone: {said}", where=side
+                ) from e
+        for line in both.notes:
+            self.progress.note(line)
+        return both
 
     def _try(self, runner: Runner, source: KernelSource, mutant: DriverMutant) -> MutantResult:
         began = time.monotonic()
@@ -178,7 +190,7 @@ class MutantRunner:
             except Void as e:
                 result = replace(result, flavour=name, doubt=f"void: {str(e).splitlines()[0]}")
                 continue
-            key = digest(KIND, mutant.patch.raw, twin.kernel.key, twin.scenarios, str(self.every))
+            key = digest(KIND, mutant.patch.raw, twin.side.image.key, twin.scenarios, str(self.every))
             if (entry := self.cache.get(KIND, key)) is not None:
                 known = json.loads((entry / "result.json").read_text())
                 result = replace(MutantResult(**known), also=tuple(known["also"]))
@@ -198,33 +210,60 @@ class MutantRunner:
         """One mutant on one flavour."""
         result = MutantResult(mutant.id, mutant.kind, "", "", 0.0, flavour=name, equivalent=mutant.equivalent)
         quiet = NullProgress()
-        applied = kernels.apply(source, series_with(mutant), self.cache, quiet)
-        builder = self._builder(name)
+        series = series_with(mutant)
+        applied = kernels.apply(source, series, self.cache, quiet)
         try:
-            kernel = build_module(
-                twin.modular, source, applied, self.cache, builder.sandbox, quiet, builder.selectors.make_jobs
-            )
+            made = self._sides(name, source, quiet).as_module(series, applied)
         except NotAsModule as e:
             said = " ".join(str(e).split())
             if mutant.kind == _BUILD_CLASS:
                 return replace(result, by=BUILD, evidence=said)
             return replace(result, doubt=f"does not build: {said}")
-        if kernel.modules and kernel.key == twin.kernel.key:
+        kernel = made.image
+        if kernel.modules and kernel.key == twin.side.image.key:
             return replace(result, doubt="its module is the one without the mutant")
-        warned = new_warnings(warnings.of_image(kernel), warnings.of_image(twin.kernel))
+        warned = new_warnings(warnings.of_image(kernel), warnings.of_image(twin.side.image))
         if warned and mutant.kind == _BUILD_CLASS:
             return replace(result, by=BUILD, evidence=f"the compiler warns of {warned[0]}")
+        return self._judged(mutant, kernel, twin, lost(twin.side, made), result)
+
+    def _judged(
+        self, mutant: DriverMutant, kernel: KernelImage, twin: Twin, missing: str, result: MutantResult
+    ) -> MutantResult:
+        """Drive its kernel and compare with the twin. ``missing`` says which of the twin's fixes it lacks."""
         names = order(twin.seen.outcomes, mutant.scenarios)
         try:
-            report, cut = self._bounded(kernel, f"{mutant.id}-{name}", names)
+            report, cut = self._bounded(kernel, f"{mutant.id}-{result.flavour}", names)
         except LabError as e:
             return replace(result, doubt=f"lab: {str(e).splitlines()[0]}")
         seen = _seen(report)
-        found = kills(twin.seen, seen)
+        found, why = kills(twin.seen, seen), missing
+        if found and missing:
+            found, why = self._without_fixes(mutant, twin, seen, found, missing, result.flavour)
         if found:
             also = tuple(k.by for k in found[1:]) if self.every else ()
             return replace(result, by=found[0].by, evidence=found[0].evidence, also=also)
-        return replace(result, doubt=doubts(seen) or cut)
+        return replace(result, doubt="; ".join(filter(None, (why, doubts(seen) or cut))))
+
+    def _without_fixes(
+        self, mutant: DriverMutant, twin: Twin, seen: Seen, found: tuple[Kill, ...], missing: str, name: str
+    ) -> tuple[tuple[Kill, ...], str]:
+        """What of ``found`` stands against the twin without fixes, and why nothing does.
+
+        It goes through the same scenarios in the same order: what the fixes mend shows there too.
+        """
+        bare = twin.side.image.unfixed
+        if bare is None:
+            return (), f"{missing}; nothing tells what that mends from {found[0].by}"
+        names = tuple(o.id for o in seen.outcomes)
+        try:
+            report = self._drive(bare, f"{mutant.id}-{name}-unfixed", names, stop=False).report
+        except LabError as e:
+            return (), f"{missing}; lab: {str(e).splitlines()[0]}"
+        left = standing(found, seen, _seen(report))
+        first = found[0]
+        why = f"{missing}; without it {first.by} is not known to pass: {first.evidence}"
+        return left, "" if left else why
 
     def _bounded(self, kernel: KernelImage, side: str, names: tuple[str, ...]) -> tuple[Report, str]:
         """Drive no longer than the budget; the text says why the run ended early, if it did."""

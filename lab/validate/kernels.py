@@ -14,7 +14,7 @@ from lab import paths
 from lab.build import kernel as kernel_build
 from lab.build.arming import build_arming
 from lab.build.jobs import JobPool
-from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only
+from lab.build.module import NotAsModule, build_module
 from lab.build.sandbox import Sandbox, require
 from lab.cache import Cache
 from lab.hashing import digest
@@ -125,24 +125,6 @@ class Builder:
             self.progress,
             self.pool or self.selectors.make_jobs,
         )
-
-    def as_module(
-        self, base: KernelImage, source: KernelSource, applied: AppliedSeries
-    ) -> tuple[KernelImage, KernelImage] | None:
-        """Base and patched kernel with the driver as a module, when the series touches nothing else.
-
-        None when it does, or when the module alone cannot be built: then the whole kernel decides.
-        """
-        if not self.short_way or not can_build_module_only(source, applied):
-            return None
-        flavour = self.selectors.kernel_flavour()
-        common = (self.cache, self.sandbox, self.progress, self.selectors.make_jobs)
-        modular = build_base_modular(base, source, flavour, *common)
-        try:
-            return modular, build_module(modular, source, applied, *common)
-        except NotAsModule as e:
-            self.progress.note(f"not as a module: {str(e).splitlines()[0]}; building the whole kernel")
-            return None
 
     def patched(self, base: KernelImage, source: KernelSource, applied: AppliedSeries) -> KernelImage:
         """Build the patched kernel on a copy of the base's objects."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only
+from lab.build.module import NotAsModule, build_base_modular, build_module, can_build_module_only, outside
 from lab.model.errors import KernelBuildFailed
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.series import Series
@@ -43,6 +43,18 @@ class Sides:
     base: Side
     patched: Side
     notes: tuple[str, ...]
+
+
+def lost(twin: Side, mutant: Side) -> str:
+    """Which fixes the twin has and the mutant's kernel has not, and why; "" when none."""
+    missing = [name for name in twin.image.fixes if name not in mutant.image.fixes]
+    if not missing:
+        return ""
+    return "; ".join(f"without base fix {name}: {mutant.left_out.get(name, '?')}" for name in missing)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or ["?"])[0]
 
 
 class SideBuilder:
@@ -79,11 +91,26 @@ class SideBuilder:
             self._builder.progress.note(line)
         return side
 
+    def both_as_modules(self, series: Series, applied: AppliedSeries) -> Sides:
+        """As :meth:`both`, never as whole kernels. NotAsModule where the module alone does not do."""
+        core, made = self._modules([(None, None), (series, applied)])
+        base, patched = self._armed(core, made)
+        return Sides(base, patched, self._notes({"base": base, "patched": patched}))
+
+    def as_module(self, series: Series, applied: AppliedSeries) -> Side:
+        """One kernel with the series, by the module alone, its detectors not to be tripped.
+
+        A fix that does not build on top of it is left out. NotAsModule is about the series itself.
+        """
+        _, (side,) = self._modules([(series, applied)], forgiving=True)
+        return side
+
     def _build(self, wanted: list[_Content], *, arm: bool = False) -> list[Side]:
         found = self._by_module(wanted) if self._builder.short_way else None
         core, made = found or (self._base, [self._whole(series) for series, _ in wanted])
-        if not arm:
-            return made
+        return self._armed(core, made) if arm else made
+
+    def _armed(self, core: KernelImage, made: list[Side]) -> list[Side]:
         # Out of one core kernel: what is built for it goes into both.
         armed = [self._builder.armed(side.image, core, self._source) for side in made]
         return [replace(side, image=image) for side, image in zip(made, armed, strict=True)]
@@ -94,36 +121,48 @@ class SideBuilder:
         """The core kernel and the sides; None when the module alone does not do, or cannot be built."""
         if not all(applied is None or can_build_module_only(self._source, applied) for _, applied in wanted):
             return None
+        try:
+            return self._modules(wanted)
+        except NotAsModule as e:
+            self._builder.progress.note(
+                f"not as a module: {str(e).splitlines()[0]}; building the whole kernel"
+            )
+            return None
+
+    def _modules(self, wanted: list[_Content], *, forgiving: bool = False) -> tuple[KernelImage, list[Side]]:
+        """The core kernel and the sides. NotAsModule, with ``forgiving`` not because of a fix."""
         tools = self._builder
         boot = self._put_on(None, self._boot)
         common = (tools.cache, tools.sandbox, tools.progress, tools.selectors.make_jobs)
         modular = build_base_modular(self._base, self._source, self._flavour, *common, applied=boot.applied)
 
         def build(changes: AppliedSeries) -> KernelImage:
-            if not can_build_module_only(self._source, changes):
-                raise NotAsModule("a base fix touches more than the driver's module")
+            if more := outside(self._source, changes):
+                raise NotAsModule(f"more than the driver's module is changed: {more}")
             return build_module(modular, self._source, changes, *common)
 
-        try:
-            return modular, [
-                self._with_driver_fixes(build(applied) if applied else modular, series, boot, build)
-                for series, applied in wanted
-            ]
-        except NotAsModule as e:
-            tools.progress.note(f"not as a module: {str(e).splitlines()[0]}; building the whole kernel")
-            return None
+        sides = []
+        for series, applied in wanted:
+            image = build(applied) if applied else modular
+            plain = Side(replace(image, fixes=boot.names), boot.left_out)
+            sides.append(self._with_driver_fixes(plain, series, build, forgiving))
+        return modular, sides
 
-    def _with_driver_fixes(
-        self, image: KernelImage, series: Series | None, boot: Fixed, build: _Build
-    ) -> Side:
-        plain = replace(image, fixes=boot.names)
+    def _with_driver_fixes(self, plain: Side, series: Series | None, build: _Build, forgiving: bool) -> Side:
         fixed = self._put_on(series, self._driver)
-        left_out = boot.left_out | fixed.left_out
+        left_out = plain.left_out | fixed.left_out
         if not fixed.names or fixed.applied is None:
-            return Side(plain, left_out)
-        names = (*boot.names, *fixed.names)
+            return Side(plain.image, left_out)
+        try:
+            built = build(fixed.applied)
+        except NotAsModule as e:
+            if not forgiving:
+                raise
+            why = f"it does not build on top of {series.name if series else 'the base'}: {_line(e)}"
+            return Side(plain.image, left_out | dict.fromkeys(fixed.names, why))
+        names = (*plain.image.fixes, *fixed.names)
         # What else is built on the base (counters, mutants) starts from the same objects.
-        image = replace(build(fixed.applied), fixes=names, unfixed=plain, build_dir=plain.build_dir)
+        image = replace(built, fixes=names, unfixed=plain.image, build_dir=plain.image.build_dir)
         return Side(image, left_out)
 
     # ---- whole kernels

@@ -8,6 +8,17 @@ from lab.model.errors import NotObservable
 
 scenario = pytest.mark.scenario
 GFN = 0x100000
+STEPS = (
+    "mutex_init_lockdep",
+    "mmu_interval_notifier_insert",
+    "mmu_interval_notifier_remove",
+    "kvfree",
+    "vfree",
+)
+"""What a driver calls when a region comes or goes; a stack trace of each call takes time before it."""
+FILTER = "/sys/kernel/tracing/set_ftrace_filter"
+CHANGES, CHANGE = 10, 60
+"""How often regions that come and go are asked for, and how many each time."""
 
 
 @scenario(claims=("C3",))
@@ -120,3 +131,34 @@ def test_destruction_in_any_order_leaves_nothing_mapped(lab, mapped, device, evi
     owners = m.owners()
     evidence.observe("owners of the BAR", owners)
     assert not owners, "pages of the BAR are still mapped by a child"
+
+
+@pytest.fixture
+def stretched(root, evidence):
+    """Each step of a region's life takes long, so that what happens at the same time falls between two."""
+    steps = [s for s in STEPS if not root.run(f"echo '{s}:stacktrace' >> {FILTER}", check=False).rc]
+    evidence.add(f"stretched: {', '.join(steps) or 'nothing'}")
+    yield
+    for step in steps:
+        root.run(f"echo '!{step}:stacktrace' >> {FILTER}")
+
+
+@scenario(slow=True, claims=("C5", "C13"))
+def test_regions_come_and_go_while_their_mapping_changes(mapped, device, child, stretched, evidence):
+    m = mapped(device, vps=1)
+    m.touch(0)
+    child.unmap(m.region, keep_host=True)
+    region = f"{m.region.gfn:#x} {m.pages} {m.region.map} {m.region.first_page} rw"
+    # A read after every other change only: a region that was never touched has nothing to unmap.
+    life = [f"region add {region}", f"region del {m.region.id}"]
+    touched = [life[0], f"access 0 r8:{m.gpa(1):x}", life[1]]
+    child.toggle(m.region)
+    for _ in range(CHANGES):
+        child.repeat(CHANGE, [*life, *touched])
+    changes = child.settle()
+    evidence.add(f"the mapping changed {changes} times beside {CHANGES * CHANGE * 2} regions")
+    assert changes, "the mapping never changed"
+    left = m.pages_left()
+    assert not left, f"{left} pages of removed regions are mapped"
+    again = mapped(device)
+    assert not again.wrong_pages(), "pages of a new region are wrong"

@@ -104,3 +104,41 @@ def test_destroyed_partition_leaves_nothing_mapped(lab, mapped, device, ledger, 
     withdrawn = ledger.hypercalls("WITHDRAW_MEMORY")
     evidence.observe("memory was withdrawn", any(r.words[0] == m.partition for r in withdrawn))
     assert ledger.hypercalls("DELETE_PARTITION"), "the partition was never deleted"
+
+
+LOOKED_PAST = 60
+"""Regions that come and go at a time while a VP looks for one; the kernel goes through all of them."""
+CHURNS, CHURN = 5, 20
+"""How often that is asked for, and how often they come and go each time."""
+NOWHERE = 0x8000 << 12
+"""A GPA in the child that no region covers: each read of it makes the kernel look."""
+ENDLESS = 1 << 40
+"""Rounds of a storm that the scenario ends."""
+
+
+@scenario(slow=True, claims=("C2",), needs=("map_on_first_touch",))
+def test_regions_go_while_vps_look_for_one(lab, mapped, device, child, ledger, evidence):
+    m = mapped(device, vps=2, pages=8)
+    m.touch(0)
+    others = range(1, LOOKED_PAST + 1)
+    add = [f"region add {m.region.gfn + 0x100 * n:#x} 1 {m.region.map} 0 rw" for n in others]
+    # The VMM gives out the lowest number that is free.
+    remove = [f"region del {m.region.id + n}" for n in others]
+    if ledger.seen:  # more calls than it holds
+        lab.hypervisor.ledger_enable(False)
+        evidence.unseen("the calls of the storm")
+    try:
+        for vp in (0, 1):
+            child.storm(vp, {NOWHERE: 0, m.gpa(1): m.expected(1)}, ENDLESS)
+        for _ in range(CHURNS):
+            child.repeat(CHURN, [*add, *remove])
+        counts = [child.calm(vp) for vp in (0, 1)]
+    finally:
+        if ledger.seen:
+            lab.hypervisor.ledger_enable(True)
+    for vp, count in enumerate(counts):
+        evidence.add(f"storm on VP {vp}: {count}")
+    assert all(count.unmapped for count in counts), "no VP looked where there is no region"
+    assert all(count.right for count in counts), "a VP never read the region that stayed"
+    assert not any(count.foreign or count.ones or count.other for count in counts), "a read went astray"
+    assert not m.wrong_pages(), "pages of the region that stayed are wrong"

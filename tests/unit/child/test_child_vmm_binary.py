@@ -258,3 +258,21 @@ def test_copy_of_the_process_ends_with_it_or_when_told(talk: Talk) -> None:
 def test_storm_without_a_partition_is_refused(talk: Talk) -> None:
     assert "ENOENT" in talk("1 storm 0 1 r8:0=0")
     assert "ENOENT" in talk("2 calm 0 1")
+
+
+def test_toggled_pages_can_be_written_again_when_it_has_settled(talk: Talk) -> None:
+    talk("1 map anon 0 3 rw")
+    assert "ENOENT" in talk("2 toggle off")
+    assert talk("3 toggle on 0 1 2") == "3 ok"
+    assert "EBUSY" in talk("4 toggle on 0 0 1")
+    assert talk("5 host write 0 0 8 1") == "5 ok"
+    assert int(talk("6 toggle off").removeprefix("6 ok ")) > 0
+    assert talk("7 host write 0 4096 8 1") == "7 ok"
+    assert "EINVAL" in talk("8 toggle on 0 2 2")
+
+
+def test_toggle_of_a_mapping_that_went_says_so(talk: Talk) -> None:
+    talk("1 map anon 0 1 rw")
+    talk("2 toggle on 0 0 1")
+    talk("3 munmap 0")
+    assert "ENOMEM" in talk("4 toggle off")

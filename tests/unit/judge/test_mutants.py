@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.cli.mutants import as_json, row, summary
-from lab.judge.mutants import Seen, doubts, kills, order
+from lab.judge.mutants import Seen, doubts, kills, order, standing
 from lab.model.mutant import MutantResult
 from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
@@ -49,6 +49,26 @@ def test_kernel_that_does_not_boot_or_has_a_new_splat_or_lost_an_ability_is_kill
     assert kills(TWIN, replace(TWIN, splats=("s",)))[0].by == "splat"
     assert not kills(replace(TWIN, splats=("s",)), replace(TWIN, splats=("s",)))
     assert kills(TWIN, replace(TWIN, abilities={"map": False}))[0].by == "ability"
+
+
+def test_what_the_twin_without_fixes_shows_too_may_be_of_the_fixes() -> None:
+    failed = outcome("first_touch", Verdict.FAIL, "splat", splats=("wait-context-1",))
+    seen = Seen((failed, outcome("removal[vfio]", Verdict.FAIL, "still mapped")), splats=("boot-1",))
+    found = kills(TWIN, seen)
+    assert [k.by for k in found] == ["first_touch", "removal[vfio]", "splat"]
+    assert standing(found, seen, TWIN) == found
+    bare = Seen((failed, GOOD[1]), splats=("boot-1",))
+    assert [k.by for k in standing(found, seen, bare)] == ["removal[vfio]"]
+    # In another boot of it the scenario may have been spared.
+    elsewhere = Seen((GOOD[0], outcome("removal[vfio]", Verdict.FAIL, "x", splats=failed.splats)))
+    assert [k.by for k in standing(found, seen, elsewhere)] == ["splat"]
+
+
+def test_nothing_stands_against_a_twin_without_fixes_that_did_not_run() -> None:
+    seen = Seen((), boot_failure="panic: x")
+    assert kills(TWIN, seen)
+    assert not standing(kills(TWIN, seen), seen, Seen(()))
+    assert not standing(kills(TWIN, seen), seen, Seen((), boot_failure="panic: x"))
 
 
 def test_hinted_scenarios_come_first_and_what_does_not_pass_not_at_all() -> None:

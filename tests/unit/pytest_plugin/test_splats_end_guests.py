@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lab.child.protocol import VmmError
 from lab.judge.allow import parse_table
 from lab.pytest_plugin import session
 from lab.validate import allowlist
@@ -113,6 +114,17 @@ def test_splat_between_scenarios_blames_neither_and_ends_the_guest(run, world, k
     _, events = run(TWO)
     assert [outcomes(events)[s]["verdict"] for s in ("one", "two")] == ["pass", "pass"]
     assert len(events_of("splat", events)) == 1 and len(world.boots) == 2
+
+
+def test_splat_of_an_access_that_is_not_survived_fails_the_scenario_first(run, world, kernel):
+    world.probe_accidents = [VmmError("access", "ETIMEDOUT", "VP 0 is stuck")]
+    world.late = [WARNING]
+    _, events = run(TWO)
+    one, two = (outcomes(events)[s] for s in ("one", "two"))
+    assert one["verdict"] == "fail" and len(one["splats"]) == 1
+    assert "careless" in one["reasons"][0] and "VP 0 is stuck" in one["reasons"][1]
+    assert two["verdict"] == "fail" and not two["splats"]
+    assert len(events_of("splat", events)) == 1, "told once"
 
 
 def test_splat_after_the_last_scenario_is_told(run, world, kernel):

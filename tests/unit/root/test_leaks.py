@@ -57,6 +57,7 @@ def test_a_look_is_read() -> None:
         ("slab kmalloc-32", [128, 128, 256, 256, 384, 384]),
         ("vmalloc mshv_region_create", [0, 40, 80, 120]),
         (USED, [1000, 3000, 5000, 7000]),
+        ("slab kmalloc-8", [700, 740, 840, 820, 860, 900]),
     ],
 )
 def test_a_leak_of_every_round_is_told(name: str, values: list[int]) -> None:
@@ -71,6 +72,7 @@ def test_a_leak_of_every_round_is_told(name: str, values: list[int]) -> None:
         ("slab kmalloc-512", [732, 732, 732, 732]),
         ("slab kmalloc-512", [700, 760, 720, 790]),
         ("slab dentry", [700, 900, 900, 900]),
+        ("slab kmalloc-8", [700, 800, 760, 860, 800, 880]),
         ("slab dentry", [700, 710, 720, 730]),
         ("slab vmap_area", [120, 240, 300, 420]),
         ("slab kmemleak_scan_area", [56, 96, 136, 175]),

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recipes as files: what is wrong in one is told with its place; those of the lab are sound."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lab.model.errors import BadInput
+from lab.model.race import HoldKind, PointSpec
+from lab.race.kernels import RaceKernels, series_dir
+from lab.race.recipes import load, load_all, parse, parse_point, recipes_dir
+from lab.race.stage import check
+from lab.series.mutants import load_driver_mutants
+
+TEXT = """
+title = "t"
+claims = ["C5"]
+wording = "w"
+[setup]
+pages = 4
+touched = [0]
+[actors.vp]
+comm = "vp-0"
+does = ["touch 1"]
+[actors.vmm]
+comm = "mshv-vmm"
+does = ["remove"]
+[[order]]
+actor = "vp"
+at = "f"
+[[order]]
+actor = "vmm"
+at = "done"
+[proof]
+pages_left = true
+[racy]
+stock = true
+"""
+
+
+def of(text: str):
+    return parse(tomllib.loads(text), "r", "r.toml")
+
+
+def test_recipe_is_what_its_file_says():
+    recipe = of(TEXT)
+    assert [step.actor for step in recipe.order] == ["vp", "vmm"]
+    assert recipe.order[0].at == PointSpec(function="f") and recipe.order[1].at.done
+    assert recipe.order[0].hold is HoldKind.AUTO
+    assert recipe.setup.touched == (0,) and recipe.racy.stock and recipe.fixed is None
+    assert recipe.actor("vp").does == ("touch 1",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('title = "t"', 'titel = "t"', "unknown key 'titel'"),
+        ('wording = "w"', "", "wording is missing"),
+        ("pages = 4", 'pages = "4"', "pages must be of type int"),
+        ("pages = 4", "pages = true", "pages must be of type int"),
+        ("touched = [0]", "touched = [4]", "touched names pages of the region"),
+        ('comm = "vp-0"', 'com = "vp-0"', "unknown key 'com'"),
+        ('comm = "vp-0"', "", "has a comm, or acts in interrupts"),
+        ('comm = "vp-0"', 'comm = "a name that is too long"', "has a comm, or acts in interrupts"),
+        ('comm = "vp-0"', 'comm = "vp-0"\ncpu = -1', "cpu is the number"),
+        ('actor = "vp"', 'actor = "pv"', "no actor 'pv'"),
+        ('at = "f"', 'at = "f+"', "not a point"),
+        ('at = "f"', 'at = { function = "f", sauce = "x" }', "unknown key 'sauce'"),
+        ('at = "f"', 'at = { function = "f", source = "x", nth = 0 }', "nth counts from 1"),
+        ('at = "f"', 'at = "f"\nhold = "tight"', "no hold 'tight'"),
+        ("pages_left = true", "", "nothing would show the race"),
+        ("pages_left = true", 'splat = ["splash"]', "'splash' cannot be one"),
+        ("pages_left = true", 'freed = "nobody"', "no actor 'nobody'"),
+        ("stock = true", 'stock = true\nmutant = "m"', "a side is"),
+        ("[racy]", "[reicy]", "unknown key 'reicy'"),
+    ],
+)
+def test_damage_is_told_with_its_place(old: str, new: str, said: str):
+    assert old in TEXT
+    with pytest.raises(BadInput, match=said) as error:
+        of(TEXT.replace(old, new, 1))
+    assert "r.toml" in str(error.value)
+
+
+def test_order_of_one_actor_is_none():
+    with pytest.raises(BadInput, match="two actors or more"):
+        of(TEXT.replace('actor = "vmm"', 'actor = "vp"'))
+
+
+def test_actor_without_a_step_is_told():
+    with pytest.raises(BadInput, match="actor idle has no step"):
+        of(TEXT + '[actors.idle]\ncomm = "x"\n')
+
+
+@pytest.mark.parametrize(
+    ("value", "point"),
+    [
+        ("done", PointSpec()),
+        ("mshv_isr", PointSpec(function="mshv_isr")),
+        ("mshv_isr+0x1f", PointSpec(function="mshv_isr", offset=0x1F)),
+        ("mshv_synic.c:184", PointSpec(file="mshv_synic.c", line=184)),
+        ({"function": "f", "source": "a();", "nth": 2}, PointSpec(function="f", source="a();", nth=2)),
+    ],
+)
+def test_points_have_five_forms(value, point):
+    assert parse_point(value, "w") == point
+    assert str(point)
+
+
+def test_file_that_is_no_recipe_is_told(tmp_path: Path):
+    with pytest.raises(BadInput, match="no such recipe"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "x.toml").write_text("title = ")
+    with pytest.raises(BadInput, match="not a recipe"):
+        load(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("does", ["touch", "touch x", "destroy all", "dance"])
+def test_action_that_nobody_knows_is_told_before_anything_is_built(does: str):
+    with pytest.raises(BadInput, match="nobody can do"):
+        check(of(TEXT.replace("touch 1", does)).actors)
+
+
+def test_recipes_of_the_lab_are_sound():
+    mutants = {mutant.id for mutant in load_driver_mutants()}
+    recipes = load_all(recipes_dir())
+    assert len(recipes) >= 5
+    for recipe in recipes:
+        check(recipe.actors)
+        assert recipe.fixed is not None, f"{recipe.id} has no control"
+        for side in (recipe.racy, recipe.fixed):
+            assert not side.mutant or side.mutant in mutants, recipe.id
+            assert not side.series or series_dir(side.series).is_dir(), recipe.id
+
+
+def test_kernel_that_is_not_there_is_told():
+    kernels = RaceKernels(None, None, None)  # type: ignore[arg-type]
+    recipe = of(TEXT.replace("stock = true", 'mutant = "no-such"'))
+    with pytest.raises(BadInput, match="no mutant 'no-such'"):
+        kernels.check(recipe.racy, "w")
+    recipe = of(TEXT.replace("stock = true", 'series = "no-such"'))
+    with pytest.raises(BadInput, match="no series 'no-such'"):
+        kernels.check(recipe.racy, "w")

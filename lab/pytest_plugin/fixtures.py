@@ -11,7 +11,7 @@ from lab.child.vmm import Vmm
 from lab.pytest_plugin.afterwards import check_afterwards
 from lab.pytest_plugin.audit import audit_children
 from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe
-from lab.pytest_plugin.recording import FoundAfterwards, Recording
+from lab.pytest_plugin.recording import Recording
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_of
 from lab.pytest_plugin.session import LabSession
 from lab.root.root import Root
@@ -48,8 +48,6 @@ def lab(request: pytest.FixtureRequest, evidence: Evidence) -> Iterator[BaseLab]
         check_afterwards(booted, mark, evidence, ledger_start)
     finally:
         booted.clear_faults()
-    if session.recording is not None and (why := session.recording.against_a_pass()):
-        raise FoundAfterwards(why, pytrace=False)
 
 
 @pytest.fixture

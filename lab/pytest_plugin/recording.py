@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from _pytest.outcomes import Failed
 
 from lab.model.errors import ExitCode, GuestDied, LabError, NotObservable
 from lab.model.result import ScenarioOutcome
@@ -20,10 +19,6 @@ guest lives (a guest that died is found out by its watch first)."""
 
 class AbilityMissing(Exception):
     """The kernel under test lacks what the scenario needs; there is nothing to judge."""
-
-
-class FoundAfterwards(Failed):
-    """Tells pytest of what the checks after a scenario have found. The recording has it already."""
 
 
 class Recording:
@@ -58,8 +53,6 @@ class Recording:
 
     def error(self, e: BaseException) -> None:
         """Sort an exception: the kernel's fault, the lab's, or a missing ability."""
-        if isinstance(e, FoundAfterwards):
-            return
         if isinstance(e, AbilityMissing):
             self.missing.append(str(e))
         elif isinstance(e, NotObservable):

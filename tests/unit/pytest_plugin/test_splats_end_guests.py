@@ -155,8 +155,9 @@ def test_what_is_found_after_a_scenario_fails_it_for_pytest_too(run, world, kern
     """Who reads no report must not take it for a pass; the recorded reason stays the only one."""
     world.logs = [[], WARNING]
     result, events = run(TWO)
-    result.assert_outcomes(passed=2, errors=1)
+    result.assert_outcomes(passed=1, failed=1)
     assert result.ret == 1
+    result.stdout.fnmatch_lines(["*kernel splat (warning)*careless*"])
     assert len(outcomes(events)["one"]["reasons"]) == 1
 
 
@@ -165,7 +166,7 @@ def test_doubt_after_a_scenario_is_no_pass_for_pytest_either(run, world, kernel)
 @pytest.mark.scenario()
 def test_one(lab, evidence): evidence.doubt("who knows")
 """)
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(failed=1)
     assert outcomes(events)["one"]["verdict"] == "inconclusive"
 
 
@@ -176,3 +177,23 @@ def test_failed_scenario_is_told_once(run, world, kernel):
 def test_one(lab): assert False
 """)
     result.assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize(("log", "outcomes"), [(WARNING, {"xfailed": 1}), ([], {"failed": 1})])
+def test_what_is_found_after_a_scenario_is_the_failure_that_was_expected(run, world, kernel, log, outcomes):
+    world.logs = [[], log]
+    result, _ = run("""
+@pytest.mark.xfail(reason="known", strict=True)
+@pytest.mark.scenario()
+def test_one(lab): pass
+""")
+    result.assert_outcomes(**outcomes)
+
+
+def test_expected_failure_that_cannot_be_judged_is_skipped(run, world, kernel):
+    result, _ = run("""
+@pytest.mark.xfail(reason="known", strict=True)
+@pytest.mark.scenario(detectors=("no-such",))
+def test_one(lab): pass
+""")
+    result.assert_outcomes(skipped=1)

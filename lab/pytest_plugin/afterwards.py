@@ -49,7 +49,7 @@ def check_afterwards(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, ledge
         evidence.splat(splat.id)
         if not told:
             told = True
-            evidence.fail(f"kernel splat ({splat.cls.value}): {splat.title}")
+            evidence.fail(f"kernel splat ({splat.cls.value}): {splat.title}", explains_hang=True)
             evidence.add(f"splat {splat.id}: {splat.title} <- {' <- '.join(splat.frames[:6])}")
     evidence.file("kernel-log.txt", "\n".join(lines) + "\n")
     if not lab.witness.sees_children:

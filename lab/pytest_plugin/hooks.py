@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -129,6 +129,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         session.note(f"{item.name}: {session.recording.infrastructure[0]}; running it once more")
         if hasattr(item, "_initrequest"):
             item._initrequest()
+    _tell_what_came_after(item, session.recording, reports)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -136,6 +137,25 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if failed and item.config.getoption("--hvlab-stop-at-failure"):
         item.session.shouldfail = f"{scenario_id(item)} failed"
     return True
+
+
+def _tell_what_came_after(
+    item: pytest.Item, recording: Recording | None, reports: Sequence[pytest.TestReport]
+) -> None:
+    """A scenario whose own code ended well, but which the checks after it let not pass, has not passed for
+    pytest either. Where a failure is expected, this was it."""
+    call = next((r for r in reports if r.when == "call"), None)
+    if recording is None or call is None:
+        return
+    why = recording.against_a_pass()
+    if not why or any(r.failed for r in reports if r.when != "call"):
+        return
+    call.longrepr = why
+    if (known := item.get_closest_marker("xfail")) is not None:
+        call.outcome, call.wasxfail = "skipped", known.kwargs.get("reason", "")
+    else:
+        call.outcome = "failed"
+        call.sections.extend(recording.sections())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -154,6 +174,7 @@ def pytest_runtest_makereport(
             # Nothing was judged: for pytest too that is neither passed nor failed.
             place, why = item.location[1] or 0, f"Skipped: {first_line(call.excinfo.value)}"
             report.outcome, report.longrepr = "skipped", (str(item.path), place, why)
+            vars(report).pop("wasxfail", None)
         if report.failed:
             report.sections.extend(session.recording.sections())
     return report

@@ -53,10 +53,13 @@ class Evidence:
         """Whether the scenario has failed already."""
         return bool(self._recording.failures)
 
-    def fail(self, reason: str) -> None:
-        """A defect found by a check that runs after the scenario's own code."""
-        if reason not in self._recording.failures:
-            self._recording.failures.append(reason)
+    def fail(self, reason: str, *, explains_hang: bool = False) -> None:
+        """A defect found by a check that runs after the scenario's own code. What ``explains_hang`` goes
+        before a hang: it is the cause, and where the CPUs were afterwards differs between two boots."""
+        failures = self._recording.failures
+        hung = explains_hang and self._recording.observations.get("died") == "driver-hang"
+        if reason not in failures:
+            failures.insert(0 if hung else len(failures), reason)
 
     def died(self, error: GuestDied) -> None:
         """The guest did not live to the end of the checks."""

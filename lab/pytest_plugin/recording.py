@@ -77,6 +77,12 @@ class Recording:
         else:
             self.doubts.append(f"lab: {type(e).__name__}: {first_line(e)}")
 
+    def against_a_pass(self) -> str:
+        """What keeps a scenario whose own code ended well from a pass; "" when nothing does."""
+        if not self.called:
+            return ""
+        return next(iter((*self.failures, *self.infrastructure, *self.doubts)), "")
+
     def sections(self) -> list[tuple[str, str]]:
         """Evidence as pytest report sections."""
         lines = "\n".join(self.evidence)

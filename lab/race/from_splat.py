@@ -310,11 +310,11 @@ def _toml(race: Race, names: Mapping[int, str], count: int) -> str:
         "",
         "# TODO: the kernel that has the race: a mutant, the released kernel (stock = true) or the series.",
         "[racy]",
-        "series = true",
+        'series = "mmio-on-demand"',
         "",
         "# TODO: the kernel that has not, without which a recipe shows little.",
         "# [fixed]",
-        "# series = true",
+        '# series = "mmio-on-demand"',
     ]
     return "\n".join(lines) + "\n"
 

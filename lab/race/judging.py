@@ -101,7 +101,7 @@ def _kernel(builder: Builder, source: KernelSource, applied: AppliedSeries | Non
     common = (builder.cache, builder.sandbox, builder.progress, builder.selectors.make_jobs)
     base = builder.base(source)
     modular = build_base_modular(base, source, builder.selectors.kernel_flavour(), *common)
-    return RaceKernel(build_described(modular, source, applied, *common), source, applied)
+    return RaceKernel(build_described(modular, source, applied, *common), source, applied, modular)
 
 
 def _outcome(

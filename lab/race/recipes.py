@@ -18,7 +18,7 @@ from lab.model.splat import SplatClass
 SUFFIX = ".toml"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
-_COMM = re.compile(r"[\w./:-]{1,15}")
+_COMM = re.compile(r"[^\x00-\x1f\x7f]{1,15}")
 _OFFSET = re.compile(r"([A-Za-z_][\w.]*)\+(0x[0-9a-f]+|[0-9]+)")
 _LINE = re.compile(r"([\w./-]+\.[ch]):([0-9]+)")
 _TOP = ("title", "claims", "wording", "setup", "actors", "order", "proof", "racy", "fixed")

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +80,8 @@ class Stage:
         for actor in actors:
             if actor.cpu is not None:
                 tasks = f"/proc/{self.child.pid}/task"
-                find = f"for t in {tasks}/*; do [ $(cat $t/comm) = {actor.comm} ] && echo ${{t##*/}}; done"
+                same = f'[ "$(cat $t/comm)" = {shlex.quote(actor.comm)} ]'
+                find = f"for t in {tasks}/*; do {same} && echo ${{t##*/}}; done"
                 self.lab.root.run(f"taskset -p {1 << actor.cpu:x} $({find})")
 
     @property

@@ -47,6 +47,7 @@ PANIC_BUDGET = 2.0
 LEAK_AGE = 6.0
 """Seconds; kmemleak says nothing of objects younger than five."""
 SCANS = 3
+"""An object counts when a scan finds it as the one before has left it, so it takes two."""
 SCAN_BUDGET = 60.0
 
 FIRST = (

@@ -281,6 +281,49 @@ def test_event_without_its_interrupt_does_nothing(child):
     assert [child.interrupts(v) for v in (VECTOR, OTHER_VECTOR)] == [0, 1]
 
 
+NOBODY = 5
+"""An APIC id that no VP of these children has."""
+
+
+@scenario()
+def test_event_for_a_vp_that_is_not_there_does_nothing(child, evidence):
+    """The driver takes such a route; a message to nobody is dropped, and the next event interrupts."""
+    listening(child, {1: (MSI | NOBODY << 12, VECTOR), 2: (MSI, OTHER_VECTOR)})
+    lost, kept = child.new_event(), child.new_event()
+    child.irqfd(lost, 1)
+    child.irqfd(kept, 2)
+    child.write_event(lost)
+    child.submit(0, wait(child, "halt", OTHER_VECTOR, 1))
+    child.write_event(kept)
+    (result,) = child.collect(0, wait(child, "halt", OTHER_VECTOR, 1))
+    vectors = [child.interrupts(v) for v in (VECTOR, OTHER_VECTOR)]
+    evidence.observe("vectors", vectors)
+    assert result.ok
+    assert vectors == [0, 1]
+
+
+@scenario()
+def test_event_whose_route_was_removed_does_nothing(child, ledger, evidence):
+    """What replaces it has no vector; a vector of zero would be none that an interrupt may have."""
+    listening(child, {1: (MSI, VECTOR), 2: (MSI, OTHER_VECTOR)})
+    lost, kept = child.new_event(), child.new_event()
+    child.irqfd(lost, 1)
+    child.irqfd(kept, 2)
+    child.routes({2: (MSI, OTHER_VECTOR)})
+    position = ledger.mark()
+    child.write_event(lost)
+    child.write_event(kept)
+    (result,) = child.access(wait(child, "halt", OTHER_VECTOR, 1))
+    vectors = [child.interrupts(v) for v in (VECTOR, OTHER_VECTOR)]
+    evidence.observe("vectors", vectors)
+    assert result.ok
+    assert vectors == [0, 1]
+    if ledger.complete:
+        taken, asked = how_raised(ledger, position)
+        evidence.add(f"from the page {[hex(v) for v in taken]}, {asked} by hypercall")
+        assert set(taken) <= {OTHER_VECTOR}, "an event without a route raised a vector"
+
+
 @scenario()
 def test_end_of_a_level_interrupt_signals_the_resample_event(child, evidence):
     """The driver finds the resampler by the vector, so the interrupt's number is the vector. The destination
@@ -295,6 +338,24 @@ def test_end_of_a_level_interrupt_signals_the_resample_event(child, evidence):
     signals = child.read_event(resample, ANSWER)
     evidence.observe("resampled", signals)
     assert signals == 1
+
+
+@scenario()
+def test_end_of_a_level_interrupt_to_one_vp_signals_the_resample_event(child, ledger, evidence):
+    """The same with a physical destination, which the driver puts into the register page of a resting VP."""
+    listening(child, {VECTOR: (MSI, VECTOR | LEVEL)})
+    event, resample = child.new_event(), child.new_event()
+    child.irqfd(event, VECTOR, resample)
+    position = ledger.mark()
+    child.write_event(event)
+    (result,) = child.access(wait(child, "halt", VECTOR, 1))
+    assert result.ok
+    signals = child.read_event(resample, ANSWER)
+    evidence.observe("resampled", signals)
+    if ledger.complete:
+        taken, asked = how_raised(ledger, position)
+        evidence.add(f"from the page {[hex(v) for v in taken]}, {asked} by hypercall")
+    assert signals == 1, "the child has ended the interrupt, and the resample event was not signalled"
 
 
 APIC_LVT_TIMER, APIC_COUNT, APIC_DIVIDE = 0xFEE00320, 0xFEE00380, 0xFEE003E0

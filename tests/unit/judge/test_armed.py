@@ -19,9 +19,15 @@ def test_every_flavour_requires_the_common_detectors_and_plain_no_other() -> Non
 
 def test_the_debug_flavour_requires_what_its_fragments_require_and_what_fired_on_it_alone() -> None:
     parts = {name for flavour in ("lockdep", "kasan", "ubsan") for name in required(flavour)}
-    assert set(required("debug")) == parts | {"lockdep", "wait-context", "rcu", "kasan-vmalloc"}
+    assert set(required("debug")) == parts | {"lockdep", "wait-context", "rcu", "kasan-vmalloc", "kmemleak"}
     assert {"atomic-sleep", "list", "irq-state", "kasan", "ubsan-bounds", "ubsan-shift"} <= parts
     assert needs_module("debug")
+
+
+def test_kcsan_is_asked_of_its_own_flavour_alone() -> None:
+    assert set(required("kcsan")) == COMMON | {"kcsan"}
+    assert [f for f in ("plain", "debug", "lockdep", "kasan", "ubsan") if "kcsan" in required(f)] == []
+    assert needs_module("kcsan")
 
 
 def test_a_report_counts_only_for_the_trip_that_it_names() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from lab.model.errors import GuestDied, LabUnavailable
 from lab.model.verdict import Verdict
+from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.recording import AbilityMissing, Recording
 from lab.pytest_plugin.scenario import ScenarioMark
 
@@ -87,3 +88,16 @@ def test_a_failure_beats_doubt_and_keeps_it():
 def test_nothing_that_ran_is_no_pass():
     recording = Recording("some_scenario", ScenarioMark())
     assert recording.outcome().verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("kind", "first"), [("driver-hang", "splat"), ("panic", "panic in scenario")])
+def test_a_report_goes_before_the_hang_that_it_explains(kind, first):
+    """Where the CPUs of a hung guest are differs from boot to boot; base and patched are compared by this."""
+    recording = Recording("some_scenario", ScenarioMark())
+    recording.error(died(kind))
+    evidence = Evidence(recording, None)
+    evidence.fail("left behind")
+    evidence.fail("splat of the kernel", explains_hang=True)
+    result = recording.outcome()
+    assert result.observations["failed with"].startswith(first)
+    assert len(result.reasons) == 3

@@ -149,3 +149,51 @@ def test_scenario_can_boot_the_kernel_without_base_fixes(run, world, kernel, mon
     assert order(events) == ["two", "one"], "equal boots lie side by side, the unfixed one last"
     assert booted == ["fixed", "unfixed"]
     assert probed == ["fixed"], "a probe would set off what the scenario is to see"
+
+
+def test_what_is_found_after_a_scenario_fails_it_for_pytest_too(run, world, kernel):
+    """Who reads no report must not take it for a pass; the recorded reason stays the only one."""
+    world.logs = [[], WARNING]
+    result, events = run(TWO)
+    result.assert_outcomes(passed=1, failed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*kernel splat (warning)*careless*"])
+    assert len(outcomes(events)["one"]["reasons"]) == 1
+
+
+def test_doubt_after_a_scenario_is_no_pass_for_pytest_either(run, world, kernel):
+    result, events = run("""
+@pytest.mark.scenario()
+def test_one(lab, evidence): evidence.doubt("who knows")
+""")
+    result.assert_outcomes(failed=1)
+    assert outcomes(events)["one"]["verdict"] == "inconclusive"
+
+
+def test_failed_scenario_is_told_once(run, world, kernel):
+    world.logs = [[], WARNING]
+    result, _ = run("""
+@pytest.mark.scenario()
+def test_one(lab): assert False
+""")
+    result.assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize(("log", "outcomes"), [(WARNING, {"xfailed": 1}), ([], {"failed": 1})])
+def test_what_is_found_after_a_scenario_is_the_failure_that_was_expected(run, world, kernel, log, outcomes):
+    world.logs = [[], log]
+    result, _ = run("""
+@pytest.mark.xfail(reason="known", strict=True)
+@pytest.mark.scenario()
+def test_one(lab): pass
+""")
+    result.assert_outcomes(**outcomes)
+
+
+def test_expected_failure_that_cannot_be_judged_is_skipped(run, world, kernel):
+    result, _ = run("""
+@pytest.mark.xfail(reason="known", strict=True)
+@pytest.mark.scenario(detectors=("no-such",))
+def test_one(lab): pass
+""")
+    result.assert_outcomes(skipped=1)

@@ -161,7 +161,7 @@ def test_function_of_the_kernel_is_taken_at_its_word(export: Make) -> None:
     ("old", "new", "why"),
     [
         ('comm = "vp-0"', "interrupt = true", "an interrupt cannot be kept waiting"),
-        ('comm = "vp-0"', 'comm = "a-name-of-16-let"', "no task can be called"),
+        ('comm = "vp-0"', 'comm = "a-name-of-16-let"', "an actor has a comm"),
         ('does = ["remove"]', 'does = ["destroy"]', "No one function returns"),
         ('does = ["remove"]', 'does = ["munmap", "remove"]', "No one function returns"),
         ('"driver_map"', '"inlined"', "has no entry of its own"),

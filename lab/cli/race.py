@@ -7,16 +7,16 @@ import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
+from lab.cli import race_explore
 from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Attempt, Outcome, Recipe
 from lab.progress import TextProgress
 from lab.race.diagram import lanes
 from lab.race.kernels import RaceKernels
-from lab.race.recipes import SUFFIX, load, load_all, recipes_dir
+from lab.race.recipes import load_all, named, recipes_dir
 from lab.race.runner import RaceRunner, RecipeResult, SideResult
 from lab.validate.kernels import open_cache
 
@@ -50,24 +50,14 @@ def add_verbs(verbs: Any) -> None:
     show = inner.add_parser("show", help="what a recipe says", description="Print recipes, in words.")
     show.add_argument("recipes", nargs="*", metavar="RECIPE", help="name, or file (default: all)")
     show.set_defaults(run=run_show)
+    race_explore.add_verbs(inner)
 
 
 def chosen(names: list[str]) -> tuple[Recipe, ...]:
     """Recipes by name or file; all of the lab's own without a name. BadInput."""
     if not names:
         return load_all(recipes_dir())
-    return tuple(load(_path(name)) for name in names)
-
-
-def _path(name: str) -> Path:
-    path = Path(name)
-    if path.suffix == SUFFIX:
-        return path
-    own = recipes_dir() / f"{name}{SUFFIX}"
-    if not own.is_file():
-        known = ", ".join(sorted(p.stem for p in recipes_dir().glob(f"*{SUFFIX}")))
-        raise BadInput(f"no recipe {name!r}", hint=f"there are {known}")
-    return own
+    return tuple(named(name) for name in names)
 
 
 def run_recipes(args: argparse.Namespace) -> ExitCode:

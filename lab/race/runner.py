@@ -202,6 +202,11 @@ class RaceRunner:
                 return found
             time.sleep(_POLL)
 
+    def complaints(self, lab: Lab, mark: int) -> list[str]:
+        """Titles of all complaints since ``mark`` that the serial console shows; nobody is asked or waited
+        for."""
+        return [splat.title for splat in parse(lab.kernel_log.unread(mark))]
+
     def debug_info(self, kernel: RaceKernel, lab: Lab) -> DebugInfo:
         """Debug information at where this root has loaded the module: forks of one snapshot agree on that."""
         listed = lab.root.run(f"cd /sys/module/{_MODULE}/sections && grep -H . .text* .init.text 2>/dev/null")

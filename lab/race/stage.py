@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lab.child.protocol import COUNTERS, Access, Region
+from lab.child.protocol import COUNTERS, Access, Region, encode_access
 from lab.child.vmm import DestroyOrder, Vmm
 from lab.judge import slat
 from lab.model.errors import BadInput, LabError
@@ -85,6 +85,22 @@ class Stage:
         frames = range(self.region.gfn, self.region.gfn + self.region.pages)
         runs = slat.clip(self.lab.hypervisor.slat(self.partition), frames)
         return sum(run.pages for run in runs if not run.no_access)
+
+
+def request_text(words: str, stage: Stage) -> str:
+    """An action as a line for the VMM's ``repeat``, which begins one action right behind the other. BadInput
+    for one that is no single request."""
+    verb, numbers, _ = _parse(words.split(), "does")
+    match verb:
+        case "touch":
+            page, vp = numbers
+            stage.submitted[vp] = [stage.access(page, vp)]
+            return f"submit {vp} {encode_access(stage.submitted[vp][0])}"
+        case "remove":
+            return f"region del {stage.region.id}"
+        case "munmap":
+            return f"munmap {stage.region.map}"
+    raise BadInput(f"{words!r} is no single request", where="does", hint="touch, remove and munmap are")
 
 
 class Request:

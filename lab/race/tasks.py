@@ -121,7 +121,8 @@ class Tasks:
 
     def where(self, task: int) -> Waiting:
         """What a task waits for, by its stack. Of one that runs, where it went to sleep last is no news."""
-        on_cpu = bool(self._memory.u32(task + self._task["on_cpu"]))
+        # A word of its own in older kernels, a byte among others since 7.x: the lowest byte is right in both.
+        on_cpu = bool(self._memory.read(task + self._task["on_cpu"], 1)[0])
         frames = self._frames(task, self._memory.u64(task + self._sp))
         return Waiting(wait_of(frames), on_cpu, frames)
 

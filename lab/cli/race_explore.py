@@ -6,18 +6,38 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
+from lab.model.race import Actor, Proof, Recipe, Setup, Side
 from lab.progress import TextProgress
+from lab.race.explore import CHANGES, CONFIRM, Exploration, Explorer
 from lab.race.kernels import RaceKernels
-from lab.race.recipes import named
+from lab.race.recipes import SUFFIX, named
 from lab.race.runner import RaceRunner
+from lab.race.schedules import to_toml
+from lab.race.stats import wilson
 from lab.race.stress import HELD_ONLY, MANNERS, Budget, Count, Stress
 from lab.validate.kernels import open_cache
 
 _SECONDS = 60.0
+SCHEDULES = 200
+DEFAULT = Recipe(
+    id="explored",
+    title="a touch and a removal",
+    claims=(),
+    wording="A VP touches a page while the VMM removes the region.",
+    setup=Setup(),
+    actors=(Actor("vp", comm="vp-0", does=("touch 1",)), Actor("vmm", comm="mshv-vmm", does=("remove",))),
+    order=(),
+    proof=Proof(pages_left=True, pages_left_held=True),
+    racy=Side(),
+    fixed=None,
+)
+"""What is explored when functions or a mutant are named, and no recipe."""
 
 
 def add_verbs(inner: Any) -> None:
@@ -43,6 +63,40 @@ def add_verbs(inner: Any) -> None:
     stress.add_argument("--json", action="store_true", help="print JSON instead of the table")
     add_kernel_selectors(stress, series_option=False)
     stress.set_defaults(run=run_stress)
+
+    explore = inner.add_parser(
+        "explore",
+        help="look for an order that shows a race",
+        description="Seeded schedules over the lines of functions: who goes first, and where he stands back. "
+        "The first that fails is cut down to a recipe.",
+        epilog="exit codes: 0 no schedule fails, 1 one does, 2 bad input, 3 schedules could not be judged, "
+        "4 the lab could not run",
+    )
+    explore.add_argument(
+        "functions", nargs="*", metavar="FUNCTION", help="of the driver (default: those that patches touch)"
+    )
+    explore.add_argument("--recipe", metavar="RECIPE", help="setup, actors and proof; its order is ignored")
+    explore.add_argument("--side", choices=("racy", "fixed"), default="racy", help="kernel of the recipe")
+    explore.add_argument("--mutant", metavar="M", help="the kernel is the series with this mutant")
+    explore.add_argument(
+        "--schedules", type=int, default=SCHEDULES, metavar="N", help="at most (default: %(default)s)"
+    )
+    explore.add_argument(
+        "--changes",
+        type=int,
+        default=CHANGES,
+        metavar="D",
+        help="change points at most (default: %(default)s)",
+    )
+    explore.add_argument("--count", action="store_true", help="play all schedules, also behind a failing one")
+    _add_seed(explore)
+    explore.add_argument("--save", type=Path, metavar="DIR", help="write a bundle of the finding there")
+    explore.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the finding's recipe there (default: print it)"
+    )
+    explore.add_argument("--json", action="store_true", help="print JSON")
+    add_kernel_selectors(explore, series_option=False)
+    explore.set_defaults(run=run_explore)
 
 
 def _add_seed(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +134,91 @@ def run_stress(args: argparse.Namespace) -> ExitCode:
     if any(count.lost * 10 > count.rounds for count in counts):
         return ExitCode.INCONCLUSIVE
     return ExitCode.FAIL if any(c.hits for c in counts if c.side == recipe.fixed) else ExitCode.PASS
+
+
+def run_explore(args: argparse.Namespace) -> ExitCode:
+    """Explore, and print what came of it."""
+    if args.schedules < 1 or args.changes < 1:
+        raise BadInput("--schedules and --changes must be 1 or more")
+    if not args.functions and not args.recipe and not args.mutant:
+        raise BadInput("nothing to explore is named", hint="functions, --recipe or --mutant")
+    if args.write is not None and args.write.suffix != SUFFIX:
+        raise BadInput(f"a recipe's file ends in {SUFFIX}", where=str(args.write))
+    recipe = named(args.recipe) if args.recipe else replace(DEFAULT, racy=Side(mutant=args.mutant or ""))
+    side = recipe.racy
+    if args.recipe and args.mutant:
+        raise BadInput("--recipe names a kernel already", hint="leave --mutant out")
+    if args.side == "fixed":
+        if recipe.fixed is None:
+            raise BadInput("the recipe has no fixed kernel", where=recipe.where)
+        side = recipe.fixed
+    explorer = Explorer(
+        _runner(args), recipe, side, _seed(args), tuple(args.functions), args.changes, args.count
+    )
+    said = explorer.run(args.schedules)
+    finding = said.finding
+    text = to_toml(finding.recipe) if finding is not None and finding.recipe is not None else ""
+    if text and args.write is not None:
+        args.write.write_text(text)
+    if args.json:
+        print(json.dumps(exploration_json(said, text), indent=1))
+    else:
+        print("\n".join(explored(said)))
+        if text:
+            print(f"recipe written to {args.write}" if args.write else f"\n{text}", end="\n")
+    if finding is not None:
+        return ExitCode.FAIL
+    return ExitCode.INCONCLUSIVE if said.lost * 10 > said.played else ExitCode.PASS
+
+
+def explored(said: Exploration) -> list[str]:
+    """An exploration for people."""
+    traces = ", ".join(f"{name} passes {count}" for name, count in said.traces.items())
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(said.outcomes.items()))
+    lines = [
+        f"explored {said.side}, seed {said.seed}: {said.hits} of {said.played} schedules fail, "
+        f"95 %: {wilson(said.hits, said.played)}",
+        f"  {said.points} lines of {len(said.functions)} functions; {traces}",
+        f"  {said.per_minute:.0f} schedules/min, {said.seconds:.1f} s, {said.labs} labs; {counts}",
+    ]
+    if said.finding is None:
+        return lines
+    finding = said.finding
+    lines += [f"  schedule {finding.number}: {finding.schedule}", f"      {finding.evidence}"]
+    if finding.recipe is None:
+        return [*lines, "      no order brings it back: who waited, or how long, matters too"]
+    lines.append(f"  cut down from {finding.steps} to {len(finding.recipe.order)} steps:")
+    lines += [f"      {n}. {step.actor} is at {step.at}" for n, step in enumerate(finding.recipe.order, 1)]
+    return [*lines, f"      forced in {finding.confirmed} of {CONFIRM} fresh labs"]
+
+
+def exploration_json(said: Exploration, text: str) -> dict[str, Any]:
+    """An exploration for programs. ``text``: the finding's recipe."""
+    finding = said.finding
+    return {
+        "kernel": str(said.side),
+        "seed": said.seed,
+        "functions": list(said.functions),
+        "points": said.points,
+        "traces": said.traces,
+        "played": said.played,
+        "hits": said.hits,
+        "lost": said.lost,
+        "seconds": round(said.seconds, 1),
+        "per_minute": round(said.per_minute, 1),
+        "labs": said.labs,
+        "outcomes": dict(said.outcomes),
+        "finding": None
+        if finding is None
+        else {
+            "schedule": finding.number,
+            "words": finding.schedule,
+            "evidence": finding.evidence,
+            "confirmed": finding.confirmed,
+            "of": CONFIRM,
+            "recipe": text or None,
+        },
+    }
 
 
 def side_by_side(counts: list[Count]) -> list[str]:

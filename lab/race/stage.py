@@ -142,6 +142,10 @@ class Submission(Request):
         """Only when it could not even be begun: the VP's results are collected when all is over."""
         return super().ended() and bool(self._error)
 
+    def answered(self) -> bool:
+        """Whether the VMM has said that it has begun: only then does it hear of anything else."""
+        return super().ended()
+
 
 def action_of(actor: Actor, stage: Stage) -> Request | None:
     """What an actor does; None for one that acts by himself. BadInput for words that nobody knows."""

@@ -65,7 +65,8 @@ class Theatre:
     spoilt: str = ""
     idle: int | None = None
     """An event of the VMM that nobody signals."""
-    _gdb: Gdb | None = field(default=None)
+    _gdb: Gdb | None = None
+    _known: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def open(cls, runner: RaceRunner, recipe: Recipe, kernel: RaceKernel) -> Theatre:
@@ -162,6 +163,13 @@ class Theatre:
         """Fresh actions of all actors."""
         made = {actor.name: action_of(actor, self.stage) for actor in self.recipe.actors}
         return {name: action for name, action in made.items() if action is not None}
+
+    def known_tasks(self) -> dict[str, int]:
+        """The task of each actor, looked up once: the VMM keeps its threads. The machine stands still."""
+        for actor in self.recipe.actors:
+            if actor.comm and actor.name not in self._known and (task := self.tasks.named(actor.comm)):
+                self._known[actor.name] = task
+        return self._known
 
     def splats(self) -> list[str]:
         """Complaints in the kernel log that nobody has asked for yet; with one the lab is spoilt."""

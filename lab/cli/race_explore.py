@@ -12,9 +12,9 @@ from typing import Any
 
 from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
-from lab.model.race import Actor, Proof, Recipe, Setup, Side
+from lab.model.race import Actor, Outcome, Proof, Recipe, Setup, Side
 from lab.progress import TextProgress
-from lab.race.explore import CHANGES, CONFIRM, Exploration, Explorer
+from lab.race.explore import CHANGES, Exploration, Explorer, Finding
 from lab.race.kernels import RaceKernels
 from lab.race.recipes import SUFFIX, named
 from lab.race.runner import RaceRunner
@@ -186,10 +186,28 @@ def explored(said: Exploration) -> list[str]:
     finding = said.finding
     lines += [f"  schedule {finding.number}: {finding.schedule}", f"      {finding.evidence}"]
     if finding.recipe is None:
-        return [*lines, "      no order brings it back: who waited, or how long, matters too"]
+        return [*lines, f"      its order alone does not bring it back: {finding.why}"]
     lines.append(f"  cut down from {finding.steps} to {len(finding.recipe.order)} steps:")
     lines += [f"      {n}. {step.actor} is at {step.at}" for n, step in enumerate(finding.recipe.order, 1)]
-    return [*lines, f"      forced in {finding.confirmed} of {CONFIRM} fresh labs"]
+    for side in _confirmed(finding):
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in side["outcomes"].items())
+        lines.append(f"      forced in {side['of']} fresh labs, {side['kernel']}: {counts}")
+    return lines
+
+
+def _confirmed(finding: Finding) -> list[dict[str, Any]]:
+    """What came of forcing the order in labs of its own, on each kernel."""
+    if finding.confirmed is None:
+        return []
+    return [
+        {
+            "kernel": str(side.side),
+            "of": len(side.attempts),
+            "outcomes": {o.value: side.count(o) for o in Outcome if side.count(o)},
+        }
+        for side in (finding.confirmed.racy, finding.confirmed.fixed)
+        if side is not None
+    ]
 
 
 def exploration_json(said: Exploration, text: str) -> dict[str, Any]:
@@ -208,14 +226,15 @@ def exploration_json(said: Exploration, text: str) -> dict[str, Any]:
         "per_minute": round(said.per_minute, 1),
         "labs": said.labs,
         "outcomes": dict(said.outcomes),
+        "reasons": dict(said.reasons),
         "finding": None
         if finding is None
         else {
             "schedule": finding.number,
             "words": finding.schedule,
             "evidence": finding.evidence,
-            "confirmed": finding.confirmed,
-            "of": CONFIRM,
+            "why": finding.why,
+            "confirmed": _confirmed(finding),
             "recipe": text or None,
         },
     }

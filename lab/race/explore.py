@@ -15,7 +15,7 @@ from lab.race.debuginfo import DebugInfo
 from lab.race.kernels import RaceKernel
 from lab.race.player import Player
 from lab.race.points import Point
-from lab.race.runner import RaceRunner, SideResult
+from lab.race.runner import RaceRunner, RecipeResult
 from lab.race.schedules import Schedule, draw, merged, minimal
 from lab.race.theatre import Theatre, check_repeatable
 from lab.series import changed_lines
@@ -34,16 +34,21 @@ Table = list[tuple[Step, Point]]
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A schedule that failed. ``recipe`` is the order that it comes down to, None when no order brings it
-    back; ``confirmed`` of CONFIRM forks showed the same."""
+    back (``why`` says what came of forcing it); ``confirmed``: CONFIRM forks of each kernel."""
 
     number: int
     schedule: str
     evidence: str
     steps: int
     recipe: Recipe | None
-    confirmed: int
-    attempt: Attempt | None
-    """The last of the forced attempts that showed it."""
+    confirmed: RecipeResult | None
+    why: str
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """A forced attempt that showed it."""
+        forced = self.confirmed.racy.attempts if self.confirmed else ()
+        return next((a for a in forced if a.outcome is Outcome.REACHED), None)
 
 
 @dataclass
@@ -61,6 +66,8 @@ class Exploration:
     seconds: float = 0.0
     hits: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why schedules did not get through."""
     finding: Finding | None = None
     first_hit: int | None = None
     labs: int = 0
@@ -115,6 +122,8 @@ class Explorer:
                 said.seconds += time.monotonic() - began
                 self.on_schedule(number, schedule, attempt)
                 said.outcomes[attempt.outcome.value] += 1
+                if attempt.reason:
+                    said.reasons[attempt.reason] += 1
                 said.played += 1
                 if attempt.outcome is Outcome.BROKEN and not attempt.evidence:
                     said.lost += 1
@@ -259,7 +268,8 @@ class Explorer:
         attempt: Attempt,
         said: Exploration,
     ) -> Finding:
-        steps = tuple(play.steps)
+        steps = (*play.steps, *play.sightings[-1:])
+        why = ""
 
         def fails(order: Sequence[Step]) -> bool:
             theatre = self._open(kernel, said)
@@ -267,34 +277,25 @@ class Explorer:
                 (s, Point(s.at, (), "") if s.at.done else theatre.resolver.resolve(s.at, "explore"))
                 for s in order
             ]
+            nonlocal why
             try:
-                return theatre.force(resolved, _MINIMISE_BUDGET).outcome is Outcome.REACHED
+                forced = theatre.force(resolved, _MINIMISE_BUDGET)
             except LabError as e:
-                theatre.spoilt = str(e).splitlines()[0]
+                why = theatre.spoilt = str(e).splitlines()[0]
                 return False
+            why = f"{forced.outcome}: {forced.reason}" if forced.reason else str(forced.outcome)
+            return forced.outcome is Outcome.REACHED
 
         usable = len({step.actor for step in steps}) > 1
         whole = next((o for o in dict.fromkeys((merged(steps), steps)) if usable and fails(o)), None)
         text = self._named(schedule)
         if whole is None:
-            return Finding(number, text, attempt.evidence[0], len(steps), None, 0, None)
+            return Finding(number, text, attempt.evidence[0], len(steps), None, None, why)
         order = minimal(whole, fails)
         self._close()
         recipe = self._recipe(order, number)
-        forced = self._confirm(recipe)
-        reached = [a for a in forced.attempts if a.outcome is Outcome.REACHED]
-        return Finding(
-            number,
-            text,
-            attempt.evidence[0],
-            len(steps),
-            recipe,
-            len(reached),
-            reached[-1] if reached else None,
-        )
-
-    def _confirm(self, recipe: Recipe) -> SideResult:
-        return self.runner.side(recipe, self.side, CONFIRM)
+        confirmed = self.runner.run(recipe, CONFIRM)
+        return Finding(number, text, attempt.evidence[0], len(steps), recipe, confirmed, "")
 
     def _recipe(self, order: tuple[Step, ...], number: int) -> Recipe:
         told = " Then ".join(f"{step.actor} is at {step.at}." for step in order)
@@ -304,6 +305,7 @@ class Explorer:
             wording=f"On {self.side}. {told}",
             order=order,
             racy=self.side,
+            fixed=self.recipe.fixed if self.recipe.fixed != self.side else None,
         )
 
     def _named(self, schedule: Schedule) -> str:

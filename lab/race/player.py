@@ -62,6 +62,9 @@ class Player(Choreographer):
     trace: list[int] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     found: str = ""
+    sightings: list[Step] = field(default_factory=list)
+    """Where the violation was seen behind ``steps``. The last of them is the best to name: the further an
+    actor gets, the more likely a kernel without the defect gets there too."""
     blocked: bool = False
     """Somebody had to wait, so the order does not say all."""
     _state: dict[str, State] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Player(Choreographer):
         if (failure := self._open(starter)) is not None:
             return failure
         priority = list(self.schedule.first)
-        while not self.found:
+        while not self._settled():
             ready = [a for a in priority if self._state[a] in (State.WAITING, State.HELD)]
             waiting = [a for a in priority if self._state[a] is State.BLOCKED]
             if not ready and not waiting:
@@ -115,6 +118,10 @@ class Player(Choreographer):
                 priority.remove(who)
                 priority.append(who)
         return Outcome.CLEAN, ""
+
+    def _settled(self) -> bool:
+        """Whether the violation was there as soon as the removal had ended: nothing more can be learned."""
+        return bool(self.found) and not self.sightings
 
     # ---- turns
 
@@ -156,11 +163,11 @@ class Player(Choreographer):
                 self._arrive(stop)
                 look, asleep = time.monotonic() + _LOOK_AFTER, 0
                 deadline = time.monotonic() + _TURN_BUDGET
-                if self.found or self._state[who] is State.HELD:
+                if self._settled() or self._state[who] is State.HELD:
                     return True
                 continue
             self._ends()
-            if self.found or self._state[who] is State.DONE:
+            if self._settled() or self._state[who] is State.DONE:
                 return True
             now = time.monotonic()
             if now > deadline:
@@ -267,9 +274,10 @@ class Player(Choreographer):
             return
         number = next(n for n in numbers if self.order[n][0].actor == who)
         if self._watching and (found := self.violated()):
+            if not self.found:
+                self._say(who, f"at {self.order[number][1]}: {found}", stop.cpu)
             self.found = found
-            self.steps.append(self.order[number][0])
-            self._say(who, f"at {self.order[number][1]}: {found}", stop.cpu)
+            self.sightings.append(self.order[number][0])
             self.gdb.step(stop.cpu)
             return
         if self.every and number not in self.trace:

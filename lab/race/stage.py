@@ -43,6 +43,8 @@ class Stage:
     partition: int
     bar_spa: int
     submitted: dict[int, list[Access]] = field(default_factory=dict)
+    channel: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever waits for an answer of the VMM: all actors share its one channel."""
 
     @classmethod
     def set(cls, lab: BaseLab, setup: Setup) -> Stage:
@@ -154,7 +156,7 @@ def action_of(actor: Actor, stage: Stage) -> Request | None:
     steps = [_step(words.split(), stage, f"actors.{actor.name}") for words in actor.does]
     work = [step for step, _ in steps]
     kind = Submission if any(on_vp for _, on_vp in steps) else Request
-    return kind(lambda: _all(work))
+    return kind(lambda: _all(work, stage.channel))
 
 
 def check(actors: Sequence[Actor]) -> None:
@@ -164,9 +166,10 @@ def check(actors: Sequence[Actor]) -> None:
             _parse(words.split(), f"actors.{actor.name}")
 
 
-def _all(work: Sequence[Callable[[], None]]) -> None:
+def _all(work: Sequence[Callable[[], None]], channel: threading.Lock) -> None:
     for step in work:
-        step()
+        with channel:
+            step()
 
 
 def _parse(words: list[str], where: str) -> tuple[str, list[int], str]:

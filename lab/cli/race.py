@@ -7,6 +7,7 @@ import argparse
 import json
 import statistics
 import sys
+from pathlib import Path
 from typing import Any
 
 from lab.cli import race_explore
@@ -14,6 +15,7 @@ from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Attempt, Outcome, Recipe
 from lab.progress import TextProgress
+from lab.race import bundle
 from lab.race.diagram import lanes
 from lab.race.kernels import RaceKernels
 from lab.race.recipes import load_all, named, recipes_dir
@@ -44,6 +46,7 @@ def add_verbs(verbs: Any) -> None:
     run.add_argument(
         "--attempts", type=int, default=ATTEMPTS, metavar="N", help="on each kernel (default: %(default)s)"
     )
+    run.add_argument("--save", type=Path, metavar="DIR", help="write a bundle of each recipe below DIR")
     run.add_argument("--json", action="store_true", help="print JSON instead of the table")
     add_kernel_selectors(run, series_option=False)
     run.set_defaults(run=run_recipes)
@@ -71,10 +74,14 @@ def run_recipes(args: argparse.Namespace) -> ExitCode:
     runner = RaceRunner(RaceKernels(selectors_of(args), open_cache(), progress), progress, args.qemu)
     for recipe in recipes:
         runner.check(recipe)
+        if args.save is not None:
+            bundle.check_free(args.save / recipe.id)
     results = []
     for recipe in recipes:
         result = runner.run(recipe, args.attempts)
         results.append(result)
+        if args.save is not None:
+            save_first(result, args.save / recipe.id, runner)
         if not args.json:
             print("\n".join(told(result)), flush=True)
     if args.json:
@@ -83,6 +90,13 @@ def run_recipes(args: argparse.Namespace) -> ExitCode:
         print("hvlab: an attempt broke off, so nothing can be said of it", file=sys.stderr)
         return ExitCode.INCONCLUSIVE
     return ExitCode.PASS if all(result.shown for result in results) else ExitCode.FAIL
+
+
+def save_first(result: RecipeResult, folder: Path, runner: RaceRunner) -> None:
+    """A bundle of the first attempt that reached the race; of the first one when none did."""
+    attempts = result.racy.attempts
+    attempt = next((a for a in attempts if a.outcome is Outcome.REACHED), attempts[0])
+    bundle.save(folder, result.recipe, "racy", attempt, runner)
 
 
 def run_show(args: argparse.Namespace) -> ExitCode:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Actor, Outcome, Proof, Recipe, Setup, Side
 from lab.progress import TextProgress
+from lab.race.bundle import REPLAYS, check_free, load, replay, save
 from lab.race.explore import CHANGES, Exploration, Explorer, Finding
 from lab.race.kernels import RaceKernels
 from lab.race.recipes import SUFFIX, named
@@ -98,6 +99,19 @@ def add_verbs(inner: Any) -> None:
     add_kernel_selectors(explore, series_option=False)
     explore.set_defaults(run=run_explore)
 
+    again = inner.add_parser(
+        "replay",
+        help="the order of a saved bundle again, in fresh labs",
+        description="Outcome and order of events are compared, not every instruction.",
+        epilog="exit codes: 0 the same outcome every time, 1 another one, 2 bad input, 3 an attempt could "
+        "not be judged, 4 the lab could not run",
+    )
+    again.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that --save has written")
+    again.add_argument("--times", type=int, default=REPLAYS, metavar="N", help="(default: %(default)s)")
+    again.add_argument("--json", action="store_true", help="print JSON")
+    add_kernel_selectors(again, series_option=False)
+    again.set_defaults(run=run_replay)
+
 
 def _add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="of all that is left to chance (default: new)")
@@ -144,7 +158,11 @@ def run_explore(args: argparse.Namespace) -> ExitCode:
         raise BadInput("nothing to explore is named", hint="functions, --recipe or --mutant")
     if args.write is not None and args.write.suffix != SUFFIX:
         raise BadInput(f"a recipe's file ends in {SUFFIX}", where=str(args.write))
-    recipe = named(args.recipe) if args.recipe else replace(DEFAULT, racy=Side(mutant=args.mutant or ""))
+    recipe = (
+        named(args.recipe)
+        if args.recipe
+        else dataclasses.replace(DEFAULT, racy=Side(mutant=args.mutant or ""))
+    )
     side = recipe.racy
     if args.recipe and args.mutant:
         raise BadInput("--recipe names a kernel already", hint="leave --mutant out")
@@ -160,6 +178,16 @@ def run_explore(args: argparse.Namespace) -> ExitCode:
     text = to_toml(finding.recipe) if finding is not None and finding.recipe is not None else ""
     if text and args.write is not None:
         args.write.write_text(text)
+    if args.save is not None and finding is not None and finding.recipe is not None and finding.attempt:
+        save(
+            args.save,
+            finding.recipe,
+            "racy",
+            finding.attempt,
+            explorer.runner,
+            seed=explorer.seed,
+            schedule=f"schedule {finding.number} of at most {args.changes} changes: {finding.schedule}",
+        )
     if args.json:
         print(json.dumps(exploration_json(said, text), indent=1))
     else:
@@ -238,6 +266,36 @@ def exploration_json(said: Exploration, text: str) -> dict[str, Any]:
             "recipe": text or None,
         },
     }
+
+
+def run_replay(args: argparse.Namespace) -> ExitCode:
+    """Force a bundle's order again, and compare."""
+    if args.times < 1:
+        raise BadInput("--times must be 1 or more")
+    found = replay(load(args.bundle), _runner(args), args.times)
+    bundle, of = found.bundle, len(found.attempts)
+    if args.json:
+        said = {
+            "id": bundle.recipe.id,
+            "kernel": str(bundle.kernel_side()),
+            "mode": "outcome only",
+            "outcome": bundle.outcome.value,
+            "same_outcome": found.same_outcome,
+            "same_order": found.same_order,
+            "of": of,
+            "changed": list(found.changed),
+            "outcomes": [attempt.outcome.value for attempt in found.attempts],
+        }
+        print(json.dumps(said, indent=1))
+    else:
+        print(f"{bundle.recipe.id} on {bundle.kernel_side()}: {bundle.outcome} when it was saved")
+        print(f"  the same outcome in {found.same_outcome} of {of}, 95 %: {wilson(found.same_outcome, of)}")
+        print(f"  and the same order of events in {found.same_order} of {of}")
+        print("\n".join(f"  not the same: {text}" for text in found.changed) or "  made of the same parts")
+        print("  mode: outcome only; registers and memory are not compared")
+    if any(attempt.outcome is Outcome.BROKEN for attempt in found.attempts):
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.PASS if found.same_outcome == of else ExitCode.FAIL
 
 
 def side_by_side(counts: list[Count]) -> list[str]:

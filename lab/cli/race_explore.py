@@ -158,11 +158,10 @@ def run_explore(args: argparse.Namespace) -> ExitCode:
         raise BadInput("nothing to explore is named", hint="functions, --recipe or --mutant")
     if args.write is not None and args.write.suffix != SUFFIX:
         raise BadInput(f"a recipe's file ends in {SUFFIX}", where=str(args.write))
-    recipe = (
-        named(args.recipe)
-        if args.recipe
-        else dataclasses.replace(DEFAULT, racy=Side(mutant=args.mutant or ""))
-    )
+    if args.save is not None:
+        check_free(args.save)
+    default = dataclasses.replace(DEFAULT, racy=Side(mutant=args.mutant or ""))
+    recipe = named(args.recipe) if args.recipe else default
     side = recipe.racy
     if args.recipe and args.mutant:
         raise BadInput("--recipe names a kernel already", hint="leave --mutant out")

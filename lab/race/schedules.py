@@ -122,7 +122,7 @@ def _point(at: PointSpec) -> str:
 
 def _text(text: str) -> str:
     """A basic string of TOML: JSON escapes the same way, all but the delete character."""
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _list(texts: Sequence[str]) -> str:

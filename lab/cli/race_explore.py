@@ -207,6 +207,7 @@ def explored(said: Exploration) -> list[str]:
         f"95 %: {wilson(said.hits, said.played)}",
         f"  {said.points} lines of {len(said.functions)} functions; {traces}",
         f"  {said.per_minute:.0f} schedules/min, {said.seconds:.1f} s, {said.labs} labs; {counts}",
+        *(f"      {count} times: {reason}" for reason, count in said.reasons.most_common(3)),
     ]
     if said.finding is None:
         return lines

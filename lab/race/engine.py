@@ -27,7 +27,7 @@ STUB_ROOM = 8
 """Bytes that a stub takes, with the jump back that replaces its own."""
 _JUMP_AT = 2
 _JUMP, _JUMP_SIZE = 0xE9, 5
-_INTERRUPTS_ON = 1 << 9
+INTERRUPTS_ON = 1 << 9
 """EFLAGS.IF."""
 _SLICE = 0.1
 _SAMPLES = 5
@@ -230,7 +230,7 @@ class Choreographer:
         step, point = self.order[number]
         kind = step.hold
         if kind is HoldKind.AUTO:
-            enabled = bool(registers["eflags"] & _INTERRUPTS_ON)
+            enabled = bool(registers["eflags"] & INTERRUPTS_ON)
             kind = HoldKind.SPIN if enabled and not self.actors[who].interrupt else HoldKind.FREEZE
         held = _Held(cpu, address, kind, step=number)
         if kind is HoldKind.SPIN:

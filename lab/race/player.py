@@ -16,7 +16,7 @@ from enum import Enum
 from lab.machine.gdb import Stop
 from lab.model.errors import LabError
 from lab.model.race import Attempt, Outcome, PointSpec, Step
-from lab.race.engine import Choreographer
+from lab.race.engine import INTERRUPTS_ON, Choreographer
 from lab.race.memory import NotMapped
 from lab.race.schedules import Schedule
 from lab.race.stage import Submission
@@ -26,6 +26,9 @@ _LOOK_AFTER = 0.2
 """Seconds without progress after which the stack of an actor that runs is looked at."""
 _GATE_BUDGET = 5.0
 _TURN_BUDGET = 5.0
+_SOMETHING = "something"
+_LISTENS = ("anon_pipe_read", "pipe_read", "unix_stream_read")
+"""What the stack says of the VMM when a request, or its answer, is still on the way."""
 _IDLE = "futex"
 """What the stack says of a thread of the VMM that waits for its next job."""
 
@@ -175,7 +178,8 @@ class Player(Choreographer):
             if patient:
                 continue
             waits = self._waits(who)
-            asleep = asleep + 1 if waits else 0
+            # One that sleeps for no reason that is known gets some time to go on by itself.
+            asleep = asleep + 1 if waits and (waits != _SOMETHING or now > look) else 0
             if not waits and now > look:
                 self._pause()
                 waits = self._look_at(who)
@@ -198,7 +202,8 @@ class Player(Choreographer):
             seen = self.tasks.where(task)
         except NotMapped:
             return ""
-        return "" if seen.on_cpu else seen.waits
+        listens = any(frame.startswith(_LISTENS) for frame in seen.frames)
+        return "" if seen.on_cpu or listens else seen.waits or _SOMETHING
 
     def _stack(self, who: str) -> str:
         self._pause()
@@ -280,7 +285,8 @@ class Player(Choreographer):
             self.sightings.append(self.order[number][0])
             self.gdb.step(stop.cpu)
             return
-        if self.every and number not in self.trace:
+        # Where interrupts are off only the CPU can be held, and then nobody's request gets to the VMM.
+        if self.every and number not in self.trace and registers["eflags"] & INTERRUPTS_ON:
             self.trace.append(number)
         if self.gate is None and who not in self.removers:
             self.gate = number

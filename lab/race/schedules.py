@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.model.race import PointSpec, Proof, Recipe, Side, Step
+from lab.model.race import HoldKind, PointSpec, Proof, Recipe, Side, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def to_toml(recipe: Recipe) -> str:
         lines.append(f"does = {_list(actor.does)}")
     for step in recipe.order:
         lines += ["", "[[order]]", f"actor = {_text(step.actor)}", f"at = {_point(step.at)}"]
-        lines.append(f"hold = {_text(step.hold.value)}")
+        if step.hold is not HoldKind.AUTO:
+            lines.append(f"hold = {_text(step.hold.value)}")
     lines += ["", "[proof]", *_proof(proof), "", "[racy]", _side(recipe.racy)]
     if recipe.fixed is not None:
         lines += ["", "[fixed]", _side(recipe.fixed)]

@@ -40,6 +40,7 @@ WAITS: tuple[tuple[str, str], ...] = (
     ("csd_lock_wait", "another CPU to answer an interrupt"),
     ("flush_work", "a work item to end"),
     ("wait_for_completion", "a completion"),
+    ("mmu_interval_read_begin", "an invalidation of its memory to end"),
     ("mshv_vp_wait_for_hv_kick", "the hypervisor to wake its VP"),
 )
 """What a frame on a stack says of its task, by what the function's name begins with."""

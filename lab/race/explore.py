@@ -190,6 +190,8 @@ class Explorer:
                 owner = self._table[number][0].actor
                 if number not in traces[owner]:
                     traces[owner].append(number)
+        if missing := [name for name in others if not traces[name]]:
+            raise BadInput(f"{missing[0]} passes no line of these functions", hint="name others")
         self._traces = {name: tuple(numbers) for name, numbers in traces.items()}
         said.traces = {name: len(numbers) for name, numbers in traces.items()}
 

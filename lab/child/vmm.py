@@ -245,6 +245,10 @@ class Vmm:
         self._request("munmap", str(region.map))
         self._bare.add(region.id)
 
+    def drop_host(self, number: int) -> None:
+        """Unmap a host mapping that no region is made of any more."""
+        self._request("munmap", str(number))
+
     def replace(self, region: Region, page: int, pages: int, *host: str, writable: bool = True) -> int:
         """Map something else where pages of a region's host mapping are, or were: the region stays.
 
@@ -365,6 +369,10 @@ class Vmm:
     def new_event(self) -> int:
         """Number of a new eventfd of the VMM."""
         return int(self._request("event", "new")[0])
+
+    def close_event(self, event: int) -> None:
+        """Close an eventfd; its number may be given again."""
+        self._request("event", "close", str(event))
 
     def read_event(self, event: int, budget: float = 0.0) -> int:
         """How often the eventfd was signalled since the last time; waits up to ``budget`` seconds for the

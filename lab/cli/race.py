@@ -10,14 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lab.cli import race_explore
 from lab.cli.race_export import add_export, add_from_splat
 from lab.cli.selectors import add_kernel_selectors, selectors_of
 from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Attempt, Outcome, Recipe
 from lab.progress import TextProgress
+from lab.race import bundle
 from lab.race.diagram import lanes
 from lab.race.kernels import RaceKernels
-from lab.race.recipes import SUFFIX, load, load_all, recipes_dir
+from lab.race.recipes import load_all, named, recipes_dir
 from lab.race.runner import RaceRunner, RecipeResult, SideResult
 from lab.validate.kernels import open_cache
 
@@ -45,6 +47,7 @@ def add_verbs(verbs: Any) -> None:
     run.add_argument(
         "--attempts", type=int, default=ATTEMPTS, metavar="N", help="on each kernel (default: %(default)s)"
     )
+    run.add_argument("--save", type=Path, metavar="DIR", help="write a bundle of each recipe below DIR")
     run.add_argument("--json", action="store_true", help="print JSON instead of the table")
     add_kernel_selectors(run, series_option=False)
     run.set_defaults(run=run_recipes)
@@ -53,24 +56,14 @@ def add_verbs(verbs: Any) -> None:
     show.set_defaults(run=run_show)
     add_export(inner, chosen)
     add_from_splat(inner)
+    race_explore.add_verbs(inner)
 
 
 def chosen(names: list[str]) -> tuple[Recipe, ...]:
     """Recipes by name or file; all of the lab's own without a name. BadInput."""
     if not names:
         return load_all(recipes_dir())
-    return tuple(load(_path(name)) for name in names)
-
-
-def _path(name: str) -> Path:
-    path = Path(name)
-    if path.suffix == SUFFIX:
-        return path
-    own = recipes_dir() / f"{name}{SUFFIX}"
-    if not own.is_file():
-        known = ", ".join(sorted(p.stem for p in recipes_dir().glob(f"*{SUFFIX}")))
-        raise BadInput(f"no recipe {name!r}", hint=f"there are {known}")
-    return own
+    return tuple(named(name) for name in names)
 
 
 def run_recipes(args: argparse.Namespace) -> ExitCode:
@@ -84,10 +77,14 @@ def run_recipes(args: argparse.Namespace) -> ExitCode:
     runner = RaceRunner(RaceKernels(selectors_of(args), open_cache(), progress), progress, args.qemu)
     for recipe in recipes:
         runner.check(recipe)
+        if args.save is not None:
+            bundle.check_free(args.save / recipe.id)
     results = []
     for recipe in recipes:
         result = runner.run(recipe, args.attempts)
         results.append(result)
+        if args.save is not None:
+            save_first(result, args.save / recipe.id, runner)
         if not args.json:
             print("\n".join(told(result)), flush=True)
     if args.json:
@@ -96,6 +93,13 @@ def run_recipes(args: argparse.Namespace) -> ExitCode:
         print("hvlab: an attempt broke off, so nothing can be said of it", file=sys.stderr)
         return ExitCode.INCONCLUSIVE
     return ExitCode.PASS if all(result.shown for result in results) else ExitCode.FAIL
+
+
+def save_first(result: RecipeResult, folder: Path, runner: RaceRunner) -> None:
+    """A bundle of the first attempt that reached the race; of the first one when none did."""
+    attempts = result.racy.attempts
+    attempt = next((a for a in attempts if a.outcome is Outcome.REACHED), attempts[0])
+    bundle.save(folder, result.recipe, "racy", attempt, runner)
 
 
 def run_show(args: argparse.Namespace) -> ExitCode:

@@ -28,7 +28,7 @@ STUB_ROOM = 8
 """Bytes that a stub takes, with the jump back that replaces its own."""
 _JUMP_AT = 2
 _JUMP, _JUMP_SIZE = 0xE9, 5
-_INTERRUPTS_ON = 1 << 9
+INTERRUPTS_ON = 1 << 9
 """EFLAGS.IF."""
 _POINTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{n}" for n in range(8, 16)))
 _KERNEL_HALF = 0x1FFFF
@@ -292,7 +292,7 @@ class Choreographer:
     def _hold(self, who: str, cpu: int, registers: Mapping[str, int], address: int, number: int) -> None:
         step, point = self.order[number]
         kind = HoldKind.SPIN if step.hold is HoldKind.AUTO else step.hold
-        off = "" if registers["eflags"] & _INTERRUPTS_ON else ", interrupts off"
+        off = "" if registers["eflags"] & INTERRUPTS_ON else ", interrupts off"
         mapped = frozenset(name for name in _POINTERS if self._behind(registers.get(name, 0)) is not None)
         held = _Held(cpu, address, kind, step=number, registers=dict(registers), mapped=mapped)
         if kind is HoldKind.SPIN:

@@ -63,6 +63,30 @@ class Resolver:
             self._check_inside(spec, entry, address, where)
         return Point(spec, (address,), self._place(address))
 
+    def every_line(self, name: str, where: str) -> tuple[Point, ...]:
+        """A point for each line of a function that has code, named by its text. BadInput."""
+        function = self._debug.functions.get(name)
+        if function is None:
+            raise self._unknown(name, where)
+        file, first, body = self._body(function, where)
+        texts = [" ".join(text.split()) for text in body]
+        lines = {
+            row.line
+            for row in self._debug.rows
+            if row.file == file
+            and first <= row.line < first + len(body)
+            and any(row.address in instance for instance in function.instances)
+        }
+        found: dict[tuple[int, ...], Point] = {}
+        for line in sorted(lines):
+            text = texts[line - first]
+            if not text:
+                continue
+            nth = sum(text in other for other in texts[: line - first + 1])
+            point = self._line(PointSpec(function=name, source=text, nth=nth), file, line, where, function)
+            found.setdefault(point.addresses, point)
+        return tuple(found.values())
+
     # ---- functions
 
     def _entry(self, spec: PointSpec, where: str) -> int:

@@ -42,6 +42,18 @@ def load_all(folder: Path) -> tuple[Recipe, ...]:
     return tuple(load(path) for path in sorted(folder.glob(f"*{SUFFIX}")))
 
 
+def named(name: str) -> Recipe:
+    """A recipe by its file, or one of the lab's own by its name. BadInput."""
+    path = Path(name)
+    if path.suffix == SUFFIX:
+        return load(path)
+    own = recipes_dir() / f"{name}{SUFFIX}"
+    if not own.is_file():
+        known = ", ".join(sorted(p.stem for p in recipes_dir().glob(f"*{SUFFIX}")))
+        raise BadInput(f"no recipe {name!r}", hint=f"there are {known}")
+    return load(own)
+
+
 def load(path: Path) -> Recipe:
     """One recipe. BadInput names file and key."""
     try:

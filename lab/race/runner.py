@@ -103,7 +103,7 @@ class RaceRunner:
 
     def attempt(self, recipe: Recipe, kernel: RaceKernel) -> Attempt:
         """One attempt in a lab of its own. BadInput when a point does not exist in this kernel."""
-        lab = self._boot(recipe.setup, kernel)
+        lab = self.boot(recipe.setup, kernel)
         try:
             stage = Stage.set(lab, recipe.setup)
             stage.pin(recipe.actors)
@@ -113,7 +113,8 @@ class RaceRunner:
         finally:
             lab.close()
 
-    def _boot(self, setup: Setup, kernel: RaceKernel) -> Lab:
+    def boot(self, setup: Setup, kernel: RaceKernel) -> Lab:
+        """A lab on that kernel, with nothing set up yet."""
         request = BootRequest(
             machine=load_machine(MACHINE, {}),
             kernel=kernel.image,
@@ -124,8 +125,8 @@ class RaceRunner:
         return boot_or_fork(request, NullProgress())
 
     def _attempt(self, recipe: Recipe, kernel: RaceKernel, lab: Lab, stage: Stage) -> Attempt:
-        symbols = _symbols(lab)
-        debug = self._debug_info(kernel, lab)
+        symbols = symbols_of(lab)
+        debug = self.debug_info(kernel, lab)
         points = _resolve(recipe, Resolver(debug, symbols, kernel.read_source))
         memory = KernelMemory(lab.hypervisor.root_memory, symbols[TABLE])
         known = {name: symbols[name] for name in SYMBOLS}
@@ -157,9 +158,9 @@ class RaceRunner:
                 on_order=at_the_end,
             )
             attempt = play.run()
-        return self._judge(recipe, lab, stage, attempt, actions, mark, held)
+        return self.judge(recipe, lab, stage, attempt, actions, mark, held)
 
-    def _judge(
+    def judge(
         self,
         recipe: Recipe,
         lab: Lab,
@@ -212,7 +213,12 @@ class RaceRunner:
                 return found
             time.sleep(_POLL)
 
-    def _debug_info(self, kernel: RaceKernel, lab: Lab) -> DebugInfo:
+    def complaints(self, lab: Lab, mark: int) -> list[str]:
+        """Titles of all complaints since ``mark`` that the serial console shows; nobody is asked or waited
+        for."""
+        return [splat.title for splat in parse(lab.kernel_log.unread(mark))]
+
+    def debug_info(self, kernel: RaceKernel, lab: Lab) -> DebugInfo:
         """Debug information at where this root has loaded the module: forks of one snapshot agree on that."""
         listed = lab.root.run(f"cd /sys/module/{_MODULE}/sections && grep -H . .text* .init.text 2>/dev/null")
         sections = {}
@@ -258,7 +264,7 @@ def _resolve(recipe: Recipe, resolver: Resolver) -> list[tuple[Step, Point]]:
     return found
 
 
-def _symbols(lab: Lab) -> dict[str, int]:
+def symbols_of(lab: Lab) -> dict[str, int]:
     """Symbols of the running kernel and of the driver, by name; the driver's own come first."""
     text = lab.root.run(f"cat /proc/kallsyms; echo {shlex.quote('')}", 30.0).out
     symbols: dict[str, int] = {}
@@ -281,4 +287,4 @@ def _log(lab: Lab, mark: int) -> list[str]:
         return lab.machine.console.text().splitlines()
 
 
-__all__ = ["BadInput", "RaceRunner", "RecipeResult", "SideResult", "stub_rooms"]
+__all__ = ["BadInput", "RaceRunner", "RecipeResult", "SideResult", "stub_rooms", "symbols_of"]

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lab.child.protocol import COUNTERS, Access, Region
+from lab.child.protocol import COUNTERS, Access, Region, encode_access
 from lab.child.vmm import DestroyOrder, Vmm
 from lab.judge import slat
 from lab.model.errors import BadInput, LabError
@@ -45,6 +45,8 @@ class Stage:
     partition: int
     bar_spa: int
     submitted: dict[int, list[Access]] = field(default_factory=dict)
+    channel: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever waits for an answer of the VMM: all actors share its one channel."""
 
     @classmethod
     def set(cls, lab: BaseLab, setup: Setup) -> Stage:
@@ -107,6 +109,22 @@ class Stage:
         frames = range(self.region.gfn, self.region.gfn + self.region.pages)
         runs = slat.clip(self.lab.hypervisor.slat(self.partition), frames)
         return sum(run.pages for run in runs if not run.no_access)
+
+
+def request_text(words: str, stage: Stage) -> str:
+    """An action as a line for the VMM's ``repeat``, which begins one action right behind the other. BadInput
+    for one that is no single request."""
+    verb, numbers, _ = _parse(words.split(), "does")
+    match verb:
+        case "touch":
+            page, vp = numbers
+            stage.submitted[vp] = [stage.access(page, vp)]
+            return f"submit {vp} {encode_access(stage.submitted[vp][0])}"
+        case "remove":
+            return f"region del {stage.region.id}"
+        case "munmap":
+            return f"munmap {stage.region.map}"
+    raise BadInput(f"{words!r} is no single request", where="does", hint="touch, remove and munmap are")
 
 
 class Request:
@@ -209,24 +227,32 @@ def _step(words: list[str], stage: Stage, where: str) -> tuple[Callable[[], None
     """What to call, and whether it goes on when that returns."""
     verb, numbers, order = _parse(words, where)
     child = stage.child
+
+    def ask(request: Callable[[], None]) -> Callable[[], None]:
+        def alone() -> None:
+            with stage.channel:
+                request()
+
+        return alone
+
     match verb:
         case "touch":
             page, vp = numbers
-            return lambda: stage.submit(vp, [stage.access(page, vp)]), True
+            return ask(lambda: stage.submit(vp, [stage.access(page, vp)])), True
         case "timer":
             ticks, vp = numbers
             halt = [
                 Access(_APIC_COUNT, 4, "write", ticks, vp=vp),
                 Access(COUNTERS + 8 * _VECTOR, 8, "halt", 1, vp=vp),
             ]
-            return lambda: stage.submit(vp, halt), True
+            return ask(lambda: stage.submit(vp, halt)), True
         case "remove":
-            return lambda: child.unmap(stage.region, keep_host=True), False
+            return ask(lambda: child.unmap(stage.region, keep_host=True)), False
         case "munmap":
-            return lambda: child.munmap(stage.region), False
+            return ask(lambda: child.munmap(stage.region)), False
         case "kill":
             return lambda: _kill(stage), True
         case "quiesce":
             return lambda: _unmount_something(stage.lab), False
     first = next(known for known in _ORDERS if known == order)
-    return lambda: child.destroy(first), False
+    return ask(lambda: child.destroy(first)), False

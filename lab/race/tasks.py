@@ -39,6 +39,7 @@ WAITS: tuple[tuple[str, str], ...] = (
     ("csd_lock_wait", "another CPU to answer an interrupt"),
     ("flush_work", "a work item to end"),
     ("wait_for_completion", "a completion"),
+    ("mmu_interval_read_begin", "an invalidation of its memory to end"),
     ("mshv_vp_wait_for_hv_kick", "the hypervisor to wake its VP"),
 )
 """What a frame on a stack says of its task, by what the function's name begins with."""
@@ -125,6 +126,7 @@ class Tasks:
 
     def where(self, task: int) -> Waiting:
         """What a task waits for, by its stack. Of one that runs, where it went to sleep last is no news."""
+        # A word of its own in older kernels, a byte among others since 7.x: the lowest byte is right in both.
         on_cpu = bool(self._memory.read(task + self._task["on_cpu"], 1)[0])
         frames = self._frames(task, self._memory.u64(task + self._sp))
         waits = wait_of(frames)

@@ -16,7 +16,7 @@ from lab.model.mutant import SERIES
 from lab.model.race import Actor, Outcome, Proof, Recipe, Setup, Side
 from lab.progress import TextProgress
 from lab.race.bundle import REPLAYS, check_free, load, replay, save
-from lab.race.explore import CHANGES, Exploration, Explorer, Finding
+from lab.race.explore import CHANGES, REMOVERS, Exploration, Explorer, Finding
 from lab.race.kernels import RaceKernels
 from lab.race.recipes import SUFFIX, named
 from lab.race.runner import RaceRunner
@@ -80,6 +80,11 @@ def add_verbs(inner: Any) -> None:
     explore.add_argument("--recipe", metavar="RECIPE", help="setup, actors and proof; its order is ignored")
     explore.add_argument("--side", choices=("racy", "fixed"), default="racy", help="kernel of the recipe")
     explore.add_argument("--mutant", metavar="M", help="the kernel is the series with this mutant")
+    explore.add_argument(
+        "--removal",
+        choices=REMOVERS,
+        help=f"what the VMM does without --recipe (default: {REMOVERS[0]})",
+    )
     explore.add_argument(
         "--schedules", type=int, default=SCHEDULES, metavar="N", help="at most (default: %(default)s)"
     )
@@ -161,11 +166,18 @@ def run_explore(args: argparse.Namespace) -> ExitCode:
         raise BadInput(f"a recipe's file ends in {SUFFIX}", where=str(args.write))
     if args.save is not None:
         check_free(args.save)
-    default = dataclasses.replace(DEFAULT, racy=Side(mutant=args.mutant) if args.mutant else DEFAULT.racy)
+    touch, remove = DEFAULT.actors
+    remove = dataclasses.replace(remove, does=(args.removal or REMOVERS[0],))
+    default = dataclasses.replace(
+        DEFAULT,
+        actors=(touch, remove),
+        racy=Side(mutant=args.mutant) if args.mutant else DEFAULT.racy,
+        fixed=DEFAULT.racy if args.mutant else None,
+    )
     recipe = named(args.recipe) if args.recipe else default
     side = recipe.racy
-    if args.recipe and args.mutant:
-        raise BadInput("--recipe names a kernel already", hint="leave --mutant out")
+    if args.recipe and (args.mutant or args.removal):
+        raise BadInput("--recipe names kernel and actions already", hint="leave --mutant and --removal out")
     if args.side == "fixed":
         if recipe.fixed is None:
             raise BadInput("the recipe has no fixed kernel", where=recipe.where)

@@ -17,7 +17,7 @@ from lab.model.errors import BadInput, ExitCode
 from lab.model.race import Attempt, Outcome, Recipe
 from lab.progress import TextProgress
 from lab.race import bundle
-from lab.race.diagram import lanes
+from lab.race.diagram import lanes, svg
 from lab.race.kernels import RaceKernels
 from lab.race.recipes import load_all, named, recipes_dir
 from lab.race.runner import RaceRunner, RecipeResult, SideResult
@@ -48,6 +48,9 @@ def add_verbs(verbs: Any) -> None:
         "--attempts", type=int, default=ATTEMPTS, metavar="N", help="on each kernel (default: %(default)s)"
     )
     run.add_argument("--save", type=Path, metavar="DIR", help="write a bundle of each recipe below DIR")
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="write result.json and a picture of each recipe's kernels"
+    )
     run.add_argument("--json", action="store_true", help="print JSON instead of the table")
     add_kernel_selectors(run, series_option=False)
     run.set_defaults(run=run_recipes)
@@ -87,6 +90,8 @@ def run_recipes(args: argparse.Namespace) -> ExitCode:
             save_first(result, args.save / recipe.id, runner)
         if not args.json:
             print("\n".join(told(result)), flush=True)
+    if args.out is not None:
+        write(results, args.out)
     if args.json:
         print(json.dumps({"recipes": [as_json(result) for result in results]}, indent=1))
     if any(_broken(result) for result in results):
@@ -100,6 +105,23 @@ def save_first(result: RecipeResult, folder: Path, runner: RaceRunner) -> None:
     attempts = result.racy.attempts
     attempt = next((a for a in attempts if a.outcome is Outcome.REACHED), attempts[0])
     bundle.save(folder, result.recipe, "racy", attempt, runner)
+
+
+def write(results: list[RecipeResult], folder: Path) -> None:
+    """``result.json``, and a space-time diagram of the first attempt on each kernel. BadInput."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"recipes": [as_json(result) for result in results]}, indent=1)
+        (folder / "result.json").write_text(text + "\n")
+        for result in results:
+            actors = [actor.name for actor in result.recipe.actors]
+            for name, side in (("racy", result.racy), ("fixed", result.fixed)):
+                if side is not None and side.attempts:
+                    title = f"{result.recipe.id} on {side.side}"
+                    picture = svg(side.attempts[0], actors, title)
+                    (folder / f"{result.recipe.id}-{name}.svg").write_text(picture + "\n")
+    except OSError as e:
+        raise BadInput(f"cannot write there: {e.strerror}", where=str(folder)) from e
 
 
 def run_show(args: argparse.Namespace) -> ExitCode:

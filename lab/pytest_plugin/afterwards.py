@@ -10,6 +10,7 @@ from lab.hypervisor.record_text import record_caller, record_name
 from lab.judge import ledger as judge_ledger
 from lab.judge.splats import parse
 from lab.model.errors import GuestDied
+from lab.model.splat import SplatClass
 from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.scenario import ScenarioMark
 from lab.validate import allowlist
@@ -19,6 +20,13 @@ EXCERPT = 200
 REPORT_SECONDS = 2.0
 """How long a report may take to print, times the flavour's factor."""
 QUIET_SECONDS = 0.3
+HANGS = (
+    SplatClass.HUNG_TASK,
+    SplatClass.RCU_STALL,
+    SplatClass.SOFT_LOCKUP,
+    SplatClass.HARD_LOCKUP,
+)
+"""Reports of a hang, which are no reason for one."""
 _POLL = 0.05
 
 
@@ -49,7 +57,8 @@ def check_afterwards(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, ledge
         evidence.splat(splat.id)
         if not told:
             told = True
-            evidence.fail(f"kernel splat ({splat.cls.value}): {splat.title}", explains_hang=True)
+            why = splat.cls not in HANGS  # else the report is of the hang, and says less than the stacks
+            evidence.fail(f"kernel splat ({splat.cls.value}): {splat.title}", explains_hang=why)
             evidence.add(f"splat {splat.id}: {splat.title} <- {' <- '.join(splat.frames[:6])}")
     evidence.file("kernel-log.txt", "\n".join(lines) + "\n")
     if not lab.witness.sees_children:

@@ -58,7 +58,7 @@ def test_the_fixed_kernel_fails_no_schedule_and_no_round(hvlab) -> None:
         *("race", "stress", "munmap-while-a-vp-maps", "--rounds", "40", "--seed", SEED, "--json"),
         timeout=600,
     ).json["counts"]
-    by = {(count["kernel"] == "the series", count["manner"]): count for count in counts}
+    by = {(count["kernel"] == "series mmio-on-demand", count["manner"]): count for count in counts}
     assert len(by) == 4
     for (fixed, manner), count in by.items():
         assert count["rounds"] == 40

@@ -35,6 +35,15 @@ class SplatClass(StrEnum):
     HYPERVISOR = "hypervisor"
 
 
+HANGS = (
+    SplatClass.HUNG_TASK,
+    SplatClass.RCU_STALL,
+    SplatClass.SOFT_LOCKUP,
+    SplatClass.HARD_LOCKUP,
+)
+"""Reports of a hang, which are no reason for one: stacks of who is stuck say more."""
+
+
 class Damage(StrEnum):
     """What may be wrong with a report as the log shows it."""
 

@@ -10,7 +10,7 @@ from lab.hypervisor.record_text import record_caller, record_name
 from lab.judge import ledger as judge_ledger
 from lab.judge.splats import parse
 from lab.model.errors import GuestDied
-from lab.model.splat import SplatClass
+from lab.model.splat import HANGS
 from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.scenario import ScenarioMark
 from lab.validate import allowlist
@@ -20,13 +20,6 @@ EXCERPT = 200
 REPORT_SECONDS = 2.0
 """How long a report may take to print, times the flavour's factor."""
 QUIET_SECONDS = 0.3
-HANGS = (
-    SplatClass.HUNG_TASK,
-    SplatClass.RCU_STALL,
-    SplatClass.SOFT_LOCKUP,
-    SplatClass.HARD_LOCKUP,
-)
-"""Reports of a hang, which are no reason for one."""
 _POLL = 0.05
 
 

@@ -15,7 +15,7 @@ from lab.machine.qemu import not_booted
 from lab.model.errors import GuestDied, LabError, NotObservable
 from lab.model.kernel import KernelImage
 from lab.model.machine import MachineSpec
-from lab.model.splat import Splat
+from lab.model.splat import HANGS, Splat
 from lab.model.verdict import Verdict
 from lab.progress import Progress, TextProgress
 from lab.pytest_plugin.instruments import Evidence
@@ -207,7 +207,7 @@ class LabSession:
         that asked for it, and tells more than how the access ended."""
         lines = lab.kernel_log.unread(lab.log_mark)
         lab.log_mark = lab.kernel_log.mark()
-        splats = self._report_splats(lab, lines, "first access")
+        splats = [s for s in self._report_splats(lab, lines, "first access") if s.cls not in HANGS]
         if splats and self.recording is not None:
             self.recording.splats += [splat.id for splat in splats]
             self.recording.failures.append(f"kernel splat ({splats[0].cls.value}): {splats[0].title}")

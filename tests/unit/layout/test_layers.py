@@ -32,8 +32,9 @@ LEVEL = {
     "validate": 7,
     "race": 7,
     "report": 7,
-    "cli": 8,
+    "nightly": 8,
     "pytest_plugin": 8,
+    "cli": 9,
 }
 SAME_LEVEL = {("child", "root"), ("series", "source"), ("source", "series"), ("race", "validate")}
 """Rooms of one level do not know each other, but for these: the child is driven through the root, and races

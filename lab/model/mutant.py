@@ -37,6 +37,7 @@ CLASSES = (
     "leak",
     "event delivery",
     "scheduling",
+    "trace",
 )
 """What kind of defect a mutant is: the classes of the review claims, then those of our own."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lab.build.described import build_described
 from lab.build.module import build_base_modular, can_build_module_only
@@ -20,13 +21,14 @@ from lab.model.race import Attempt, Outcome, Recipe
 from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
 from lab.progress import NullProgress
-from lab.race.diagram import lanes
+from lab.race.diagram import lanes, svg
 from lab.race.kernels import RaceKernel, RaceKernels
 from lab.race.runner import RaceRunner
 from lab.validate.kernels import Builder
 
 ATTEMPTS = 2
 PREFIX = "race:"
+PICTURE = "diagram.svg"
 _ALONE = "recipes are for kernels that differ in the driver's module alone"
 
 
@@ -37,9 +39,17 @@ class RecipesUnderTest:
     recipes: tuple[Recipe, ...]
 
     def __call__(
-        self, builder: Builder, source: KernelSource, applied: AppliedSeries | None, claims: Sequence[str]
+        self,
+        builder: Builder,
+        source: KernelSource,
+        applied: AppliedSeries | None,
+        claims: Sequence[str],
+        out: Path,
     ) -> tuple[ScenarioOutcome, ...]:
-        """Outcomes of the recipes of these claims on a kernel of the builder's flavour."""
+        """Outcomes of the recipes of these claims on a kernel of the builder's flavour.
+
+        A picture of each is put below ``out``.
+        """
         flavour = builder.selectors.flavour
         wanted = [
             recipe
@@ -57,12 +67,12 @@ class RecipesUnderTest:
         found = []
         for number, recipe in enumerate(wanted, 1):
             builder.progress.step(number, len(wanted), f"{PREFIX}{recipe.id}")
-            found.append(judge(recipe, kernel, runner))
+            found.append(judge(recipe, kernel, runner, out))
         return tuple(found)
 
 
-def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner) -> ScenarioOutcome:
-    """One recipe on one kernel."""
+def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner, out: Path | None = None) -> ScenarioOutcome:
+    """One recipe on one kernel; a picture of its first attempt goes below ``out``."""
     began = time.monotonic()
     attempts: list[Attempt] = []
     try:
@@ -76,9 +86,16 @@ def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner) -> ScenarioOut
         return _outcome(recipe, Verdict.INCONCLUSIVE, (f"lab: {str(e).splitlines()[0]}",))
     verdict, reasons = verdict_of(attempts)
     evidence = [line for attempt in attempts for line in (*attempt.evidence[:2], attempt.reason) if line]
-    evidence += lanes(attempts[0], [actor.name for actor in recipe.actors])
+    actors = [actor.name for actor in recipe.actors]
+    evidence += lanes(attempts[0], actors)
+    files: tuple[str, ...] = ()
+    if out is not None:
+        files = (f"evidence/race-{recipe.id}/{PICTURE}",)
+        (out / files[0]).parent.mkdir(parents=True, exist_ok=True)
+        (out / files[0]).write_text(svg(attempts[0], actors, f"{PREFIX}{recipe.id}") + "\n")
     seen: dict[str, object] = {"the order ends": sorted({attempt.outcome.value for attempt in attempts})}
-    return _outcome(recipe, verdict, reasons, tuple(evidence), seen, time.monotonic() - began)
+    done = _outcome(recipe, verdict, reasons, tuple(evidence), seen, time.monotonic() - began)
+    return replace(done, files=files)
 
 
 def verdict_of(attempts: Sequence[Attempt]) -> tuple[Verdict, tuple[str, ...]]:

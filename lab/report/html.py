@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -53,6 +54,7 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
     environment.filters["clean"] = view.clean
     environment.filters["sentence"] = claims.sentence
     environment.filters["starred"] = view.starred
+    environment.filters["picture"] = _data_url
     environment.filters["seconds"] = view.seconds
     environment.filters["ranges"] = ranges
     rows = [_row(result, pair, number, attachments) for number, pair in enumerate(result.scenarios)]
@@ -70,6 +72,11 @@ def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
         others=[(name, text) for name, text in attachments.items() if name not in shown],
         cpu=sum(phase.cpu for phase in result.phases),
     )
+
+
+def _data_url(svg: str) -> str:
+    """An SVG text as the source of an image, where nothing in it can run."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8", "replace")).decode("ascii")
 
 
 def _row(result: ValidateResult, pair: ScenarioPair, number: int, attachments: Mapping[str, str]) -> Row:

@@ -14,8 +14,10 @@ def collect(out: Path) -> dict[str, str]:
     """Map ``side/evidence/scenario/name`` to text, cut to the last LIMIT characters each."""
     texts: dict[str, str] = {}
     total = 0
-    for path in sorted(out.glob("*/evidence/*/*.txt")):
+    for path in sorted((*out.glob("*/evidence/*/*.txt"), *out.glob("*/evidence/*/*.svg"))):
         text = path.read_text(errors="replace")
+        if path.suffix == ".svg" and len(text) > LIMIT:
+            continue  # half a picture is none
         if len(text) > LIMIT:
             text = f"[{len(text) - LIMIT} characters cut, see {path.name}]\n" + text[-LIMIT:]
         total += len(text)

@@ -33,8 +33,11 @@ from lab.validate.runs import Runner, RunPlan
 
 DEFAULT_MACHINE = "mshv-root"
 
-Races = Callable[[Builder, KernelSource, AppliedSeries | None, Sequence[str]], tuple[ScenarioOutcome, ...]]
-"""Forced interleavings of some claims on one kernel (lab.race.judging): None is the base."""
+Races = Callable[
+    [Builder, KernelSource, AppliedSeries | None, Sequence[str], Path], tuple[ScenarioOutcome, ...]
+]
+"""Forced interleavings of some claims on one kernel (lab.race.judging): None is the base. Their pictures go
+below the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
         if request.races is None or request.quick or request.expression or request.machine != DEFAULT_MACHINE:
             return ()
         with progress.phase("races", side):
-            return request.races(builder(flavour), source, applied if side == "patched" else None, named)
+            changes = applied if side == "patched" else None
+            return request.races(builder(flavour), source, changes, named, _folder(request, side, flavour))
 
     runs, pairs = _drive(request, series, cache, sides, progress, races)
     counted: Coverage | None = None
@@ -231,7 +235,7 @@ def _run_sides(
         plan = RunPlan(
             side=side,
             kernel=kernel,
-            out=request.out / (side if len(request.flavours) == 1 else f"{side}-{sides.flavour}"),
+            out=_folder(request, side, sides.flavour),
             claims=named,
             quick=request.quick or bool(request.claims),
             slow=bool(request.claims),
@@ -249,6 +253,11 @@ def _run_sides(
         except BaseException:
             runner.stop()
             raise
+
+
+def _folder(request: ValidateRequest, side: str, flavour: str) -> Path:
+    """Where one side's evidence goes (lab.report.view.folder says the same)."""
+    return request.out / (side if len(request.flavours) == 1 else f"{side}-{flavour}")
 
 
 def _result(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -136,3 +137,18 @@ def test_timeline_takes_measured_starts_and_stays_inside() -> None:
 def test_timeline_of_nothing_is_none() -> None:
     assert timeline([]) is None
     assert timeline([PhaseTime("fetch", "", 0.0, 0.0, "cached")]) is None
+
+
+def test_picture_of_a_race_is_an_image_in_which_nothing_runs(result: ValidateResult) -> None:
+    pair = next(p for p in result.scenarios if p.patched is not None)
+    assert pair.patched is not None
+    drawn = replace(pair, patched=replace(pair.patched, files=("evidence/race-x/diagram.svg",)))
+    svg = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><text>\ud800</text></svg>'
+    text = html.page(
+        replace(result, scenarios=(drawn,)),
+        {f"{side}/evidence/race-x/diagram.svg": svg for side in ("patched", f"patched-{pair.flavour}")},
+    )
+    page = Page(text)
+    assert page.tags.count("img") >= 1 and "script" not in page.tags
+    (picture,) = {link for link in page.links if link.startswith("data:")}
+    assert base64.b64decode(picture.removeprefix("data:image/svg+xml;base64,")).startswith(b"<svg ")

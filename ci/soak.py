@@ -26,8 +26,9 @@ from clean import code_key, load, save
 
 from lab.child.bar import LinuxBar
 from lab.child.linux import LinuxChild
+from lab.child.memory import DestroyOrder
 from lab.child.protocol import Access
-from lab.child.vmm import DestroyOrder, Vmm
+from lab.child.vmm import Vmm
 from lab.hypervisor import format_record
 from lab.hypervisor.names import HYPERCALLS
 from lab.judge.splats.parser import parse

@@ -19,8 +19,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from lab.child.memory import DestroyOrder
 from lab.child.protocol import COUNTERS, Access, Region, encode_access
-from lab.child.vmm import DestroyOrder, Vmm
+from lab.child.vmm import Vmm
 from lab.judge import slat
 from lab.model.errors import BadInput, LabError
 from lab.model.race import Actor, Setup

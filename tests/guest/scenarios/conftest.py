@@ -9,8 +9,9 @@ from types import TracebackType
 
 import pytest
 
+from lab.child.memory import DEFAULT_RAM_PAGES
 from lab.child.protocol import Access, Region, StormCount, VmmError
-from lab.child.vmm import DEFAULT_RAM_PAGES, Vmm
+from lab.child.vmm import Vmm
 from lab.judge import slat as judge_slat
 from lab.model.ledger import LedgerRecord, RecordFlag
 from lab.pytest_plugin.instruments import Evidence, LedgerProbe, SlatProbe

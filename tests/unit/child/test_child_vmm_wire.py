@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from lab.child.channel import IN_FLIGHT
 from lab.child.protocol import Access, VmmError
-from lab.child.vmm import BATCH, IN_FLIGHT, Vmm
+from lab.child.vmm import BATCH, Vmm
 from lab.model.errors import LabError
 from lab.root.root import Root
 

@@ -120,13 +120,15 @@ def test_half_a_record_goes_when_its_writer_is_gone(out: Path) -> None:
         version / name
         for name in (f".version.json.{os.getpid()}", ".version.json.999999999", ".profile.999999999")
     )
-    for path in (mine, dead, evidence):
+    page = out / "site" / "assets" / ".new.999999999"
+    for path in (mine, dead, evidence, page):
         path.write_text("{")
     done = sweep(out)
     assert [(r.what, r.why) for r in done.removed] == [
-        ("series/do-it/v1/.version.json.999999999", "half-written, its writer is gone")
+        (name, "half-written, its writer is gone")
+        for name in ("series/do-it/v1/.version.json.999999999", "site/assets/.new.999999999")
     ]
-    assert mine.exists() and evidence.exists() and not dead.exists()
+    assert mine.exists() and evidence.exists() and not dead.exists() and not page.exists()
 
 
 def test_a_site_that_cannot_be_read_keeps_every_run(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

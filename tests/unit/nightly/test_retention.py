@@ -17,6 +17,7 @@ from lab.machine import state
 from lab.model.errors import BadInput
 from lab.nightly import retention
 from lab.nightly.retention import DAY, Limits, in_order, named_in, own, sweep, too_old
+from lab.paths import repo_root
 
 NOW = 1_000 * DAY
 MIB = 1 << 20
@@ -191,6 +192,36 @@ def test_the_command_removes_what_a_killed_process_left(
     assert main(["gc", "--dry-run"]) == 0
     assert "would go  run/.tmp-r-1  8 KiB: left by a killed process" in capsys.readouterr().out
     assert half.exists() and main(["gc"]) == 0 and not half.exists()
+
+
+def test_the_command_beside_a_build_takes_neither_what_is_made_nor_what_it_is_made_of(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry(root, "kernel-base", "base", age=0)
+    entry(root, "run", "r", age=0)
+    build = (
+        "import sys; from pathlib import Path; from lab.cache import Cache\n"
+        "cache = Cache(Path(sys.argv[1]))\n"
+        "base = cache.get('kernel-base', 'base')\n"
+        "def produce(d):\n"
+        "    (d / 'half').write_text('x'); print('go', flush=True); sys.stdin.read()\n"
+        "    (d / 'content').write_text((base / 'content').read_text())\n"
+        "cache.publish('kernel', 'new', produce)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", build, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=repo_root(),
+    ) as builder:
+        assert builder.stdout is not None and builder.stdout.readline() == b"go\n"
+        assert main(["gc", "--keep-days", "0", "--max-size", "0"]) == 4
+        builder.communicate(timeout=20)
+    assert builder.returncode == 0
+    assert "in use  kernel-base/base" in capsys.readouterr().out
+    assert left(root) == ["kernel-base/base", "kernel/new"]
+    assert main(["gc", "--keep-days", "0", "--max-size", "0"]) == 0
+    assert left(root) == [] and not [p for p in root.rglob("*") if p.is_file()]
 
 
 @pytest.mark.parametrize(

@@ -142,35 +142,37 @@ class Cache:
         False, and it stays, when somebody makes or uses it, when it was used since ``entry`` was read, when
         it is gone, or when it or its kind is a link to elsewhere.
         """
-        place, lock = self._place(entry.kind, entry.key), self._lock_path(entry.kind, entry.key)
-        if place.is_symlink() or place.parent.is_symlink() or (fd := try_lock(lock)) is None:
+        place = self._place(entry.kind, entry.key)
+        if place.is_symlink() or place.parent.is_symlink():
             return False
-        try:
+        with self._alone(entry) as free:
+            if not free or (place / META).stat().st_mtime > entry.used:
+                return False
             gone = place.parent / f"{_TEMP_PREFIX}{entry.key}-{os.getpid()}"
-            with lease.alone(place / META) as free:
-                if not free or (place / META).stat().st_mtime > entry.used:
-                    return False
-                remove_tree(gone)
-                place.rename(gone)
             remove_tree(gone)
-        except FileNotFoundError:
-            return False
-        finally:
-            lock.unlink(missing_ok=True)
-            os.close(fd)
+            place.rename(gone)
+            remove_tree(gone)
         return True
 
     def busy(self, entry: Entry) -> bool:
         """Whether somebody makes or uses an entry at this moment."""
-        lock = self._lock_path(entry.kind, entry.key)
-        if lock.exists():
-            fd = try_lock(lock, make=False)
-            if fd is not None:
-                os.close(fd)
-            elif lock.exists():
-                return True
-        with lease.alone(entry.path / META) as free:
+        with self._alone(entry) as free:
             return not free
+
+    @contextmanager
+    def _alone(self, entry: Entry) -> Iterator[bool]:
+        """Whether nobody makes or uses an entry; if so nobody begins to before the context ends."""
+        lock = self._lock_path(entry.kind, entry.key)
+        fd = try_lock(lock)
+        if fd is None:
+            yield False
+            return
+        try:
+            with lease.alone(self._place(entry.kind, entry.key) / META) as free:
+                yield free
+        finally:
+            lock.unlink(missing_ok=True)
+            os.close(fd)
 
     def stale(self) -> list[Path]:
         """Half-written entries and lock files that no living process holds."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,11 @@ from pathlib import Path
 MOST = 256
 """So many files are held at once; beyond that the one taken longest ago is let go."""
 
+PATIENCE = 1.0
+"""Seconds to wait for somebody who looks whether a file is used: that takes no longer than a rename."""
+
+_POLL = 0.01
+
 _held: OrderedDict[tuple[int, int], int] = OrderedDict()
 _turn = threading.Lock()
 
@@ -25,25 +31,28 @@ _turn = threading.Lock()
 def take(file: Path) -> os.stat_result | None:
     """Use ``file`` from now until this process ends; what it is, or None when it is absent or about to go.
 
-    PermissionError when it may not be read.
+    Waits while somebody has the lock alone, at most ``PATIENCE`` seconds. PermissionError when the file may
+    not be read.
     """
-    try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        found = os.fstat(fd)
-        # Between opening and locking it may have gone.
-        if os.path.samestat(found, file.stat()):
-            _keep(found, fd)
-            return found
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            found = os.fstat(fd)
+            # Between opening and locking it may have gone, and another one may have come.
+            if os.path.samestat(found, file.stat()):
+                _keep(found, fd)
+                return found
+        except (BlockingIOError, FileNotFoundError):
+            time.sleep(_POLL)
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(fd)
-        raise
-    os.close(fd)
     return None
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,12 +97,58 @@ def test_what_was_used_since_it_was_looked_at_stays(tmp_path: Path) -> None:
     assert entry.path.is_dir()
 
 
-def test_while_an_entry_is_being_removed_nobody_is_given_it(tmp_path: Path) -> None:
+def test_who_asks_while_somebody_looks_whether_an_entry_is_used_waits_for_that(tmp_path: Path) -> None:
     entry, cache = made_elsewhere(tmp_path, "k")["k"], Cache(tmp_path)
+    looking, ended = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with lease.alone(entry.path / META) as free:
+            assert free
+            looking.set()
+            ended.wait(5)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    assert looking.wait(5)
+    threading.Timer(0.05, ended.set).start()
+    assert cache.get("thing", "k") == entry.path and ended.is_set()
+    looker.join(5)
+
+
+def test_while_an_entry_is_held_alone_nobody_is_given_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, cache = made_elsewhere(tmp_path, "k")["k"], Cache(tmp_path)
+    monkeypatch.setattr(lease, "PATIENCE", 0.05)
     with lease.alone(entry.path / META) as free:
         assert free
         assert cache.get("thing", "k") is None
     assert cache.get("thing", "k") == entry.path
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_entry_that_goes_while_it_is_asked_for_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    entry, cache = made_elsewhere(tmp_path, "k")["k"], Cache(tmp_path)
+    moved, lock = tmp_path / "thing" / "moved", fcntl.flock
+
+    def go_first(fd: int, how: int) -> None:
+        if not moved.exists():
+            entry.path.rename(moved)
+            if again:
+                entry.path.mkdir()
+                (entry.path / META).write_text("{}")
+        lock(fd, how)
+
+    monkeypatch.setattr(lease.fcntl, "flock", go_first)
+    assert cache.get("thing", "k") == (entry.path if again else None)
+    monkeypatch.undo()
+    with lease.alone(moved / META) as free:
+        assert free, "the one that went is not held"
+    if again:
+        with lease.alone(entry.path / META) as free:
+            assert not free
 
 
 def test_neither_a_link_nor_what_lies_behind_one_is_removed(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_too_old_base_kernels_go_before_the_budget_takes_what_is_young(root: Pat
 def test_a_dry_run_says_the_same_and_removes_nothing(root: Path) -> None:
     for age in (1, 2, 31):
         entry(root, "run", f"r{age}", age=age)
+    (root / ".locks").mkdir()
     before = sorted(root.rglob("*"))
     limits = Limits(max_size=MIB)
     said = sweep(Cache(root), limits, now=NOW, dry_run=True)

@@ -3,7 +3,8 @@
 
 An entry is produced in a temporary folder beside its place, described by ``meta.json`` and
 renamed into place. A lock file per key keeps two processes from making the same entry; the kernel
-drops the lock when its holder dies, so nothing a dead process left behind can block anybody.
+drops the lock when its holder dies, so nothing a dead process left behind can block anybody. Who was
+given an entry uses it until its process ends (``lab.lease``); such an entry is not removed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import lease
 from lab.model.errors import LabError, LabUnavailable
 from lab.progress import NullProgress, Progress
 
@@ -56,10 +58,11 @@ class Cache:
         self.root = root
 
     def get(self, kind: str, key: str) -> Path | None:
-        """The entry's folder, or None. Marks the entry as used now."""
+        """The entry's folder, or None. Marks the entry as used now, and by this process until it ends."""
         path = self._place(kind, key)
         try:
-            if (path / META).stat().st_size == 0:  # the machine lost power before the disk had it
+            found = lease.take(path / META)
+            if found is None or found.st_size == 0:  # the machine lost power before the disk had it
                 return None
             os.utime(path / META)
         except FileNotFoundError:
@@ -102,12 +105,13 @@ class Cache:
                     "kind": kind,
                     "key": key,
                     "created": time.time(),
-                    "size": _disk_size(temp),
+                    "size": disk_size(temp),
                     "about": about or {},
                 }
                 (temp / META).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n")
                 remove_tree(place)
                 temp.rename(place)
+                lease.take(place / META)
             except BaseException:
                 remove_tree(temp)
                 raise
@@ -131,6 +135,44 @@ class Cache:
                     )
                 )
         return sorted(found, key=lambda e: e.created, reverse=True)
+
+    def remove(self, entry: Entry) -> bool:
+        """Remove an entry, at once for everybody who looks for it.
+
+        False, and it stays, when somebody makes or uses it, when it was used since ``entry`` was read, when
+        it is gone, or when it or its kind is a link to elsewhere.
+        """
+        place = self._place(entry.kind, entry.key)
+        if place.is_symlink() or place.parent.is_symlink():
+            return False
+        with self._alone(entry) as free:
+            if not free or (place / META).stat().st_mtime > entry.used:
+                return False
+            gone = place.parent / f"{_TEMP_PREFIX}{entry.key}-{os.getpid()}"
+            remove_tree(gone)
+            place.rename(gone)
+            remove_tree(gone)
+        return True
+
+    def busy(self, entry: Entry) -> bool:
+        """Whether somebody makes or uses an entry at this moment."""
+        with self._alone(entry) as free:
+            return not free
+
+    @contextmanager
+    def _alone(self, entry: Entry) -> Iterator[bool]:
+        """Whether nobody makes or uses an entry; if so nobody begins to before the context ends."""
+        lock = self._lock_path(entry.kind, entry.key)
+        fd = try_lock(lock)
+        if fd is None:
+            yield False
+            return
+        try:
+            with lease.alone(self._place(entry.kind, entry.key) / META) as free:
+                yield free
+        finally:
+            lock.unlink(missing_ok=True)
+            os.close(fd)
 
     def stale(self) -> list[Path]:
         """Half-written entries and lock files that no living process holds."""
@@ -203,6 +245,8 @@ class Cache:
     def _sweep(self, *, remove: bool) -> list[Path]:
         found: list[Path] = []
         for temp in sorted(self.root.glob(f"*/{_TEMP_PREFIX}*")):
+            if temp.parent.is_symlink():
+                continue
             key, _, pid = temp.name[len(_TEMP_PREFIX) :].rpartition("-")
             fd = try_lock(self._lock_path(temp.parent.name, key)) if pid.isdigit() else None
             if fd is None:
@@ -215,7 +259,8 @@ class Cache:
             finally:
                 self._lock_path(temp.parent.name, key).unlink(missing_ok=True)
                 os.close(fd)
-        for lock in sorted((self.root / _LOCKS).glob("*")):
+        locks = self.root / _LOCKS
+        for lock in [] if locks.is_symlink() else sorted(locks.glob("*")):
             fd = try_lock(lock, make=False)
             if fd is None:
                 continue
@@ -307,7 +352,8 @@ def _holder(lock: Path) -> str:
     return f"process {pid}" if pid else "another process"
 
 
-def _disk_size(directory: Path) -> int:
+def disk_size(directory: Path) -> int:
+    """Bytes that a folder's content takes on disk; links are not followed."""
     total = 0
     stack = [str(directory)]
     while stack:

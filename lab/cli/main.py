@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 import lab
-from lab.cli import claims, compare, doctor, labs, look, machine, mutants, race, splats, surface, validate
+from lab.cli import claims, compare, doctor, gc, labs, look, machine, mutants, race, splats, surface, validate
 from lab.model.errors import ExitCode, LabError
 from lab.printable import printable
 from lab.unwind import unwind_on_signals
@@ -37,7 +37,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hvlab {lab.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for module in (validate, claims, compare, labs, look, machine, surface, mutants, race, splats, doctor):
+    for module in (
+        validate,
+        claims,
+        compare,
+        labs,
+        look,
+        machine,
+        surface,
+        mutants,
+        race,
+        splats,
+        doctor,
+        gc,
+    ):
         module.add_verbs(verbs)
     return parser
 

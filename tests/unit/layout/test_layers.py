@@ -15,6 +15,7 @@ LEVEL = {
     "paths": 1,
     "unwind": 1,
     "usage": 1,
+    "lease": 1,
     "hashing": 1,
     "printable": 1,
     "progress": 2,

@@ -254,7 +254,7 @@ def age(then: str, now: str) -> str:
 def when(text: str) -> str:
     """A time as ``2026-11-29 11:40 UTC``; what is no time, as it is."""
     found = _time(text)
-    return found.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC") if found else text
+    return found.strftime("%Y-%m-%d %H:%M UTC") if found else text
 
 
 def listed(names: Sequence[str]) -> str:
@@ -277,7 +277,7 @@ def _time(text: str) -> datetime.datetime | None:
     for parse in (datetime.datetime.fromisoformat, email.utils.parsedate_to_datetime):
         try:
             found = parse(text)
-            return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+            return found.astimezone(datetime.UTC) if found.tzinfo else found.replace(tzinfo=datetime.UTC)
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None
@@ -285,7 +285,4 @@ def _time(text: str) -> datetime.datetime | None:
 
 def _seconds(text: str) -> float:
     found = _time(text)
-    try:
-        return found.timestamp() if found else 0.0
-    except (OverflowError, ValueError):
-        return 0.0
+    return found.timestamp() if found else 0.0

@@ -30,6 +30,8 @@ _MESSAGE_ID = re.compile(
     r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]{1,200}@[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:\[\]-]{1,200}>"
 )
 _REPLY = re.compile(r"re:\s*", re.IGNORECASE)
+_POLICY = email.policy.SMTP.clone(max_line_length=200)
+"""Room for two message ids: folded before the first one they confuse readers."""
 _LONG = 990
 """Octets of a line from which on the body has to be encoded to be a mail."""
 
@@ -87,7 +89,7 @@ def as_text(found: Headers, body: str) -> str:
 
 def as_eml(found: Headers, body: str) -> bytes:
     """The draft as RFC 5322 has it, lines ended by CRLF; ``X-Unsent`` lets a mail program open it to edit."""
-    message = email.message.EmailMessage(policy=email.policy.SMTP)
+    message = email.message.EmailMessage(policy=_POLICY)
     message["From"] = SENDER
     if found.to:
         message["To"] = found.to

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -68,7 +69,7 @@ def pages(report: NightlyReport, out: Path, history: SiteHistory) -> Iterator[tu
     """Path in the site and text of each page. ``out`` is the nightly's output folder."""
     where = places(report.versions)
     topics = night_view.topics(report)
-    draw = _Drawing(_environment(history), where, out, report)
+    draw = _Drawing(_environment(), where, out, report, history)
     for topic in topics:
         for version in topic.versions:
             for result in version.variants:
@@ -79,7 +80,7 @@ def pages(report: NightlyReport, out: Path, history: SiteHistory) -> Iterator[tu
         path = where.topics[topic.topic]
         yield path, draw("series", path, topic=topic, **_claims(topic.versions))
     counts = Counter(topic.newest.verdict for topic in topics)
-    yield INDEX, draw("index", INDEX, topics=topics, counts=counts, past=history)
+    yield INDEX, draw("index", INDEX, topics=topics, counts=counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,11 @@ class _Drawing:
     places: Places
     out: Path
     report: NightlyReport
+    history: SiteHistory
 
     def __call__(self, template: str, path: str, **values: Any) -> str:
         return self.environment.get_template(f"{template}.html.j2").render(
-            report=self.report, to=Links(self.places, path, self.out), **values
+            report=self.report, history=self.history, to=Links(self.places, path, self.out), **values
         )
 
 
@@ -113,12 +115,13 @@ def range_diff_lines(range_diff: str) -> list[Line]:
     return found
 
 
-def _environment(history: SiteHistory) -> Environment:
+@functools.cache
+def _environment() -> Environment:
     environment = html.environment(FOLDER)
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     # Ours, not a guest's; the page admits no other style.
-    environment.globals.update(style=Markup(style), style_digest=digest, history=history, lines=LINES)
+    environment.globals.update(style=Markup(style), style_digest=digest, lines=LINES)
     environment.filters.update(
         text=text,
         means=night_view.means,

@@ -253,8 +253,19 @@ def age(then: str, now: str) -> str:
 
 def when(text: str) -> str:
     """A time as ``2026-11-29 11:40 UTC``; what is no time, as it is."""
-    found = _time(text)
+    found = moment(text)
     return found.strftime("%Y-%m-%d %H:%M UTC") if found else text
+
+
+def moment(text: str) -> datetime.datetime | None:
+    """A time as ISO 8601 or a mail has it, in UTC; one without a zone is in UTC. None if it is no time."""
+    for parse in (datetime.datetime.fromisoformat, email.utils.parsedate_to_datetime):
+        try:
+            found = parse(text)
+            return found.astimezone(datetime.UTC) if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
 
 
 def listed(names: Sequence[str]) -> str:
@@ -273,16 +284,6 @@ def _natural(claim: str) -> tuple[str, int, str]:
     return claim[: len(claim) - len(digits)], number, claim
 
 
-def _time(text: str) -> datetime.datetime | None:
-    for parse in (datetime.datetime.fromisoformat, email.utils.parsedate_to_datetime):
-        try:
-            found = parse(text)
-            return found.astimezone(datetime.UTC) if found.tzinfo else found.replace(tzinfo=datetime.UTC)
-        except (ValueError, TypeError, IndexError, OverflowError):
-            continue
-    return None
-
-
 def _seconds(text: str) -> float:
-    found = _time(text)
+    found = moment(text)
     return found.timestamp() if found else 0.0

@@ -16,7 +16,7 @@ from email.headerregistry import Address
 
 from lab.model.nightly import InboxSeries
 from lab.model.series import Patch
-from lab.report import view
+from lab.report import night_view, view
 
 SENDER = Address("Your Name", "you", "example.invalid")
 """Stands for whoever sends the reply; nothing can be sent from there."""
@@ -154,8 +154,6 @@ def _subject(series: InboxSeries, patch: int, mail: Patch | None, parsed: list[e
 
 
 def _date(text: str) -> str:
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.datetime.fromtimestamp(0, datetime.UTC)
-    return email.utils.format_datetime(moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
+    return email.utils.format_datetime(
+        night_view.moment(text) or datetime.datetime.fromtimestamp(0, datetime.UTC)
+    )

@@ -133,6 +133,12 @@ def measured(browser: str, page: Path, folder: Path, width: int) -> int:
     return int(found[1])
 
 
+def test_pictures_of_what_is_no_site_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert screenshots.main([str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "no site: it has no index.html" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pictures_for_the_documentation_come_out(browser: str, out: Path, tmp_path: Path) -> None:
     assert screenshots.main([str(out / "site"), str(tmp_path)]) == 0
     shown = set(

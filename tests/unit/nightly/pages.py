@@ -89,12 +89,15 @@ def lay_out(report: NightlyReport, out: Path) -> None:
 
 
 def poison(value: Any) -> Any:
-    """The same records with EVIL behind every text; verdicts and the like stay what they are."""
+    """The same records with EVIL behind every text that is there; verdicts and the like stay."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [f.name for f in dataclasses.fields(value) if f.init]
         return dataclasses.replace(value, **{n: poison(getattr(value, n)) for n in names})
     if type(value) is str:
-        return value + EVIL
+        # Scenarios of these changes have a table of their own.
+        return value if value in ("", "same", "n/a") else value + EVIL
     if isinstance(value, tuple):
         return tuple(poison(v) for v in value)
+    if isinstance(value, dict):
+        return {poison(k): poison(v) for k, v in value.items()}
     return value

@@ -131,6 +131,14 @@ def test_a_mail_cannot_write_headers() -> None:
                                           for a in message[name].addresses]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-23:59", "2026-01-01T00:00:00+00:00:30", "x", "0001-01-01"]
+)
+def test_a_date_is_one_that_a_mail_may_have(text: str) -> None:
+    message = parsed(reply(replace(sample.VP_V2, finished=text)).eml)
+    assert message["Date"].datetime is not None
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=40), st.binary(max_size=80))
 def test_whatever_a_mail_says_the_draft_is_a_mail(author: str, title: str, mid: str, raw: bytes) -> None:

@@ -47,7 +47,7 @@ def site(out: Path) -> dict[str, pages.Page]:
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pages.Page]:
     folder = tmp_path_factory.mktemp("evil")
-    write_site(pages.poison(sample.REPORT), folder)
+    write_site(pages.poison(sample.REPORT), folder, pages.poison(pages.HISTORY))
     return read(folder)
 
 

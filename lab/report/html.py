@@ -39,27 +39,33 @@ class Row:
     sides: tuple[Side, ...]
 
 
-def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
-    """The page. ``attachments`` maps evidence files, relative to the output folder, to their text.
-
-    A file that a scenario names is shown with it, the others at the end.
-    """
-    environment = Environment(
-        loader=FileSystemLoader(templates_dir() / "report"),
+def environment(folder: str) -> Environment:
+    """What draws the templates of a folder below ``templates/``: everything is escaped."""
+    found = Environment(
+        loader=FileSystemLoader(templates_dir() / folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clean"] = view.clean
-    environment.filters["sentence"] = claims.sentence
-    environment.filters["starred"] = view.starred
-    environment.filters["picture"] = _data_url
-    environment.filters["seconds"] = view.seconds
-    environment.filters["ranges"] = ranges
+    found.filters["clean"] = view.clean
+    found.filters["seconds"] = view.seconds
+    return found
+
+
+def page(result: ValidateResult, attachments: Mapping[str, str]) -> str:
+    """The page. ``attachments`` maps evidence files, relative to the output folder, to their text.
+
+    A file that a scenario names is shown with it, the others at the end.
+    """
+    pages = environment("report")
+    pages.filters["sentence"] = claims.sentence
+    pages.filters["starred"] = view.starred
+    pages.filters["ranges"] = ranges
+    pages.filters["picture"] = _data_url
     rows = [_row(result, pair, number, attachments) for number, pair in enumerate(result.scenarios)]
     shown = {name for row in rows for side in row.sides for name, _ in side.texts}
-    return environment.get_template(TEMPLATE).render(
+    return pages.get_template(TEMPLATE).render(
         result=result,
         source=view.source_words(result),
         doubtful=view.doubtful(result),

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import sample
 
-from lab.report import ktap
+from lab.report import junit, ktap
 
 FOLDER = Path(__file__).resolve().parents[2] / "golden" / "nightly"
 VOICES: dict[str, Callable[[], str]] = {
+    "night.junit.xml": lambda: junit.night(sample.REPORT),
     "night.ktap": lambda: ktap.night(sample.REPORT),
 }
 

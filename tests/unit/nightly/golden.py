@@ -13,11 +13,12 @@ from pathlib import Path
 
 import sample
 
-from lab.report import junit, ktap
+from lab.report import junit, kcidb, ktap
 
 FOLDER = Path(__file__).resolve().parents[2] / "golden" / "nightly"
 VOICES: dict[str, Callable[[], str]] = {
     "night.junit.xml": lambda: junit.night(sample.REPORT),
+    "night.kcidb.json": lambda: kcidb.dumps(sample.REPORT),
     "night.ktap": lambda: ktap.night(sample.REPORT),
 }
 

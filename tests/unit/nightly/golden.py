@@ -13,10 +13,16 @@ from pathlib import Path
 
 import sample
 
-from lab.report import junit, kcidb, ktap
+from lab.report import b4_ci, junit, kcidb, ktap
 
 FOLDER = Path(__file__).resolve().parents[2] / "golden" / "nightly"
 VOICES: dict[str, Callable[[], str]] = {
+    "mmio-on-demand-v2.b4.json": lambda: b4_ci.dumps(
+        b4_ci.answer(sample.REPORT, sample.MMIO_2.message_id, "https://lab.example.org/night/")
+    ),
+    "mmio-on-demand-v2-patch-3.b4.json": lambda: b4_ci.dumps(
+        b4_ci.answer(sample.REPORT, sample.MMIO_2.patches[2].message_id)
+    ),
     "night.junit.xml": lambda: junit.night(sample.REPORT),
     "night.kcidb.json": lambda: kcidb.dumps(sample.REPORT),
     "night.ktap": lambda: ktap.night(sample.REPORT),

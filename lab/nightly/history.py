@@ -146,15 +146,15 @@ class History:
                 (key, started, finished, report.wall, report.cpu, report.lab),
             )
             [run] = self._db.execute("SELECT id FROM runs WHERE key = ?", (key,)).fetchone()
-            return sum(self._version(run, version, finished) for version in report.versions)
+            return sum(self._version(run, report, version, finished) for version in report.versions)
 
     def runs(self, limit: int = 30) -> tuple[Run, ...]:
         """The last runs, newest first."""
         rows = self._db.execute(
             """SELECT started, finished,
-                (SELECT count(*) FROM versions v WHERE v.run = r.id AND verdict = 'pass'),
-                (SELECT count(*) FROM versions v WHERE v.run = r.id AND verdict = 'fail'),
-                (SELECT count(*) FROM versions v WHERE v.run = r.id AND verdict = 'inconclusive'),
+                (SELECT count(*) FROM versions v WHERE v.run = r.id AND judged AND verdict = 'pass'),
+                (SELECT count(*) FROM versions v WHERE v.run = r.id AND judged AND verdict = 'fail'),
+                (SELECT count(*) FROM versions v WHERE v.run = r.id AND judged AND verdict = 'inconclusive'),
                 wall, cpu, lab
             FROM runs r ORDER BY started DESC, id DESC LIMIT ?""",
             (limit,),
@@ -215,7 +215,7 @@ class History:
         rows = self._db.execute(
             """SELECT t.phase, t.side, a.name, a.host, t.wall FROM timings t
             JOIN variants a ON a.id = t.variant JOIN versions v ON v.id = a.version
-            WHERE a.lost = '' ORDER BY v.time, v.id, t.rowid"""
+            WHERE a.lost = '' AND a.failed_phase = '' ORDER BY v.time, v.id, t.rowid"""
         )
         series: dict[tuple[str, str, str, str], list[float]] = {}
         for phase, side, variant, host, wall in rows:
@@ -240,12 +240,12 @@ class History:
         found = [_hint(scenario, list(points.values())) for points in variants.values()]
         return tuple(hint for hint in found if hint is not None)
 
-    def _version(self, run: int, report: VersionReport, finished: str) -> int:
+    def _version(self, run: int, night: NightlyReport, report: VersionReport, finished: str) -> int:
         series = report.series
         time = _utc(report.finished, f"finished of {series.id}") if report.finished else finished
         new = self._db.execute(
-            "INSERT OR IGNORE INTO versions (run, topic, version, key, title, verdict, time) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT OR IGNORE INTO versions (run, topic, version, key, title, verdict, judged, time) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 run,
                 series.topic,
@@ -253,6 +253,7 @@ class History:
                 report.key,
                 printable(series.title),
                 str(report.verdict),
+                series.id in night.judged,
                 time,
             ),
         ).fetchall()
@@ -290,7 +291,8 @@ _POINTS = """SELECT v.time, v.topic, v.version, a.name, s.base, s.patched, s.cou
 
 
 def _row(found: Scenario) -> tuple[str, str, str, str, int, str, float]:
-    counts = "" if found.quarantined else str(found.counts or "")
+    held = found.quarantined and found.patched is not Verdict.PASS
+    counts = "" if held else str(found.counts or "")
     verdicts = (str(found.base or ""), str(found.patched or ""), counts)
     return (found.id, *verdicts, found.culprit, printable(found.quarantined), found.seconds)
 

@@ -39,6 +39,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             key TEXT NOT NULL,
             title TEXT NOT NULL,
             verdict TEXT NOT NULL,
+            judged INTEGER NOT NULL,
             time TEXT NOT NULL,
             UNIQUE (topic, version, key, time)
         ) STRICT""",
@@ -163,6 +164,8 @@ def _begin(path: Path) -> None:
 def _refuse_foreign(path: Path) -> None:
     """BadInput unless the file's header says that it is ours. Nothing but the file itself is opened: SQLite
     would clean up beside a stranger's database."""
+    if not path.is_file():
+        raise BadInput("this is no history: not a file", where=str(path), hint="name a file, or a new name")
     with path.open("rb") as file:
         header = file.read(100)
     if not header.startswith(b"SQLite format 3\0") or len(header) < 100:
@@ -194,8 +197,6 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _in_words(path: Path, e: sqlite3.Error | OSError) -> LabError:
     """An error of SQLite or of the file system in the lab's words."""
-    if isinstance(e, IsADirectoryError):
-        return BadInput("this is no history: a folder", where=str(path), hint="name a file")
     if isinstance(e, OSError):
         return LabUnavailable(f"the history cannot be used: {e.strerror or e}", where=str(path))
     code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -31,10 +31,10 @@ def line(text: str) -> str:
 def scenario(found: Scenario) -> Said:
     """What a scenario says."""
     reason = line("; ".join(found.reasons))
-    if found.quarantined:
-        return Said(None, line(f"in quarantine: {found.quarantined}"))
     if found.counts is Verdict.PASS:
         return Said(Verdict.PASS)
+    if found.quarantined:
+        return Said(None, line(f"in quarantine: {found.quarantined}"))
     if found.counts is None:
         return Said(None, f"{found.change}: {reason}" if reason else found.change)
     return Said(found.counts, reason or found.change)
@@ -71,7 +71,7 @@ def version(found: VersionReport) -> Said:
     parts = [(v.variant.id, variant(v)) for v in found.variants]
     parts += [(check_name(c), check(c)) for c in found.checks if not c.advisory]
     told = [f"{name}: {said.why}" for name, said in parts if said.verdict is found.verdict]
-    return Said(found.verdict, "; ".join(told) or "nothing was judged")
+    return Said(found.verdict, "; ".join(told) or line(f"nothing was judged: {found.base.how}"))
 
 
 def check_name(found: CheckResult) -> str:

@@ -91,7 +91,7 @@ def test_the_next_night_adds_only_what_it_judged(kept: history.History) -> None:
     assert kept.record(more) == 1
     assert [(r.started, r.passed, r.failed, r.inconclusive) for r in kept.runs()] == [
         ("2026-12-03T10:30:00+00:00", 1, 0, 0),
-        ("2026-12-02T10:30:00+00:00", 1, 3, 2),
+        ("2026-12-02T10:30:00+00:00", 1, 1, 1),
     ]
     assert [r.passed for r in kept.runs(limit=1)] == [1]
     assert kept.runs()[1].wall == 9600.0 and kept.runs()[1].lab == "0.9.0"
@@ -174,6 +174,14 @@ def test_a_phase_is_slower_when_its_median_is(
             "boot (patched) of plain on local takes 60.0 s (median of the last 3), "
             "it took 40.0 s (median of 6 before): +50 %"
         )
+
+
+def test_a_phase_in_which_the_kernel_ended_is_no_measure(kept: history.History) -> None:
+    for day in range(1, 7):
+        found = said(1, PASS, seconds=1.0 if day < 4 else 400.0)
+        variant = replace(found.variants[0], failed_phase="boot" if day < 4 else "")
+        kept.record(night(day, replace(found, variants=(variant,))))
+    assert kept.slower(last=3) == ()
 
 
 def test_phases_of_different_hosts_are_not_mixed(kept: history.History) -> None:
@@ -318,9 +326,11 @@ def test_asking_where_there_is_none_begins_none(path: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_a_folder_is_no_history(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="a folder"), history.opened(tmp_path):
-        pass
+def test_a_folder_or_a_pipe_is_no_history(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for wrong in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(BadInput, match="not a file"), history.opened(wrong):
+            pass
 
 
 def test_many_writers_lose_nothing_and_double_nothing(path: Path) -> None:

@@ -156,6 +156,12 @@ def test_doubt_is_not_ok_and_quarantine_is_a_skip() -> None:
     assert (held.ok, held.directive) == (True, "SKIP") and "in quarantine" in held.data
 
 
+def test_a_pass_is_a_pass_in_quarantine_too() -> None:
+    report = one(patched=Verdict.PASS, counts=Verdict.PASS, quarantined="slow", name="s")
+    [version] = read(ktap.text(report))
+    assert (version.subtests[0].subtests[0].ok, version.subtests[0].subtests[0].directive) == (True, "")
+
+
 def test_lost_and_unjudged_and_unbuilt_are_not_ok() -> None:
     [v2] = read(ktap.text(sample.MMIO_V2))
     [lost] = [test for test in v2.subtests if "kvm-root" in test.name]

@@ -89,6 +89,12 @@ def test_only_a_firm_failure_that_now_passes_is_better(
     assert (difference.kind, difference.id, difference.better) == ("scenario", "s", better)
 
 
+def test_a_scenario_that_one_side_does_not_know_was_not_run_there() -> None:
+    assert told(compare(ran(one(FAIL)), ran())) == [("s", "fail", "not run", None)]
+    assert told(compare(ran(), ran(one(FAIL)))) == [("s", "not run", "fail", None)]
+    assert told(compare(ran(), ran(one(None)))) == []
+
+
 @pytest.mark.parametrize(
     ("before", "now", "note"),
     [

@@ -209,6 +209,25 @@ def test_checks_follow_the_patch_and_not_its_number() -> None:
     ]
 
 
+def test_a_dropped_patch_hands_its_failures_to_nobody() -> None:
+    before = version(1, checks=(CheckResult("sparse", 1, FAIL, ("x",)),))
+    second = before.series.patches[1]
+    now = replace(before, series=replace(sample.MMIO_2, patches=(second,)))
+    assert delta.compare(before, replace(now, checks=(CheckResult("sparse", 1, PASS),))).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "better"), [((), True), (("x",), True), (("x", "y"), None), (("x", "y", "z"), False)]
+)
+def test_a_check_that_still_fails_is_better_with_fewer_lines(
+    lines: tuple[str, ...], better: bool | None
+) -> None:
+    before = version(1, checks=(CheckResult("W=1", 1, FAIL, ("x", "y")),))
+    now = version(2, checks=(CheckResult("W=1", 1, FAIL, lines),))
+    found = delta.compare(before, now).differences
+    assert [d.better for d in found] == ([] if better is None else [better])
+
+
 def test_a_patch_with_another_subject_takes_the_number_of_the_one_it_replaces() -> None:
     before = version(1, checks=(CheckResult("sparse", 1, FAIL, ("x",)),))
     other = sample.patch("mmio-on-demand", 2, 1, 1, "mshv: Map it differently", sample.REGIONS)

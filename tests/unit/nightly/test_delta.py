@@ -275,7 +275,7 @@ def test_a_lost_variant_answers_no_claim() -> None:
     claim = ClaimState("C1", "x", "reproduced", "reproduced")
     lost = ran(claims=(replace(claim, patched="not reproduced"),), lost="budget")
     [found] = delta.answers(version(1, ran(claims=(claim,))), version(2, lost))
-    assert found.answer == "not decided"
+    assert (found.answer, found.variants) == ("not decided", ("plain",))
 
 
 def test_a_version_that_cannot_be_judged_is_told_in_the_note() -> None:

@@ -124,6 +124,13 @@ def test_trend_of_a_scenario_runs_from_old_to_new(kept: history.History) -> None
     assert kept.trends(limit=1) == {"vp-lifetime/s": ("inconclusive",)}
 
 
+def test_a_judgement_has_its_own_time_else_that_of_its_night(kept: history.History) -> None:
+    kept.record(replace(sample.REPORT, versions=(sample.VP_V2, replace(sample.MMIO_V1, finished=""))))
+    [own] = kept.trend("vp_outlives_its_file")
+    assert own.time == sample.VP_V2.finished
+    assert {p.time for p in kept.trend("bar_pages_are_mapped_right")} == {sample.REPORT.finished}
+
+
 def test_trends_tell_the_worst_of_the_variants(kept: history.History) -> None:
     kept.record(sample.REPORT)
     trends = kept.trends()

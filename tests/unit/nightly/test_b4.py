@@ -168,6 +168,17 @@ def test_a_series_of_one_mail_answers_twice() -> None:
     assert [(r["tool"], r["status"]) for r in results] == [("hvlab", "pass"), ("hvlab-patch", "pass")]
 
 
+def test_a_series_without_variants_is_told_by_its_checks() -> None:
+    checked = replace(sample.VP_V2, variants=(), delta=None)
+    [result] = ask(judged(checked), sample.VP_2.message_id)
+    assert (result["status"], result["summary"], result["details"]) == ("pass", "passes", "")
+    [result] = ask(judged(replace(sample.MMIO_V1, variants=())), sample.MMIO_1.message_id)
+    assert result["status"] == "fail" and result["summary"].startswith("W=1 patch 2: ")
+    broken = replace(sample.VP_V2, series=replace(sample.VP_2, problem="patch 2/2 is damaged"))
+    [result] = ask(judged(broken), sample.VP_2.message_id)
+    assert (result["status"], result["summary"]) == ("warn", "cannot be judged: patch 2/2 is damaged")
+
+
 def test_the_later_judgement_of_a_mail_counts() -> None:
     later = replace(sample.VP_V1, series=sample.VP_2, finished="2027-01-01T00:00:00+00:00")
     report = replace(sample.REPORT, versions=(later, sample.VP_V2))

@@ -118,6 +118,7 @@ def test_trend_of_a_scenario_runs_from_old_to_new(kept: history.History) -> None
         (3, "inconclusive", "inconclusive"),
         (4, "", ""),
     ]
+    assert {p.base for p in trend} == {"pass"}
     assert [p.version for p in kept.trend("s", limit=2)] == [3, 4]
     assert kept.trend("s", topic="other") == kept.trend("s", variant="debug") == kept.trend("t") == ()
     assert kept.trends() == {"vp-lifetime/s": ("pass", "fail", "inconclusive")}

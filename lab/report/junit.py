@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """JUnit XML for CI services: one suite per flavour, judged relative to base, and the series itself.
 
+Of a nightly there is a suite for the versions, one for each version's static checks and one per variant.
 ``failure`` is what speaks against the series, ``error`` is doubt, ``skipped`` is what says nothing about
-it: a scenario that could not run, or that fails on base alike.
+it: a scenario that could not run, that fails on base alike or is in quarantine, a matter of style.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 
+from lab.model.nightly import NightlyReport, VersionReport
 from lab.model.result import ScenarioPair, ValidateResult
 from lab.model.verdict import Verdict
-from lab.report import view
+from lab.report import said, view
+from lab.report.said import Said
 
 
 def xml(result: ValidateResult) -> str:
@@ -21,6 +25,30 @@ def xml(result: ValidateResult) -> str:
     for flavour in view.flavours(result):
         cases = [_case(result, pair) for pair in result.scenarios if pair.flavour == flavour]
         _suite(root, f"scenarios [{flavour}]", cases, result.started)
+    return _document(root)
+
+
+def night(report: NightlyReport) -> str:
+    """The document of a nightly as text."""
+    root = ET.Element("testsuites", name="hvlab nightly")
+    versions = [
+        _said_case("versions", v.series.id, said.version(v), said.about_version(v)) for v in report.versions
+    ]
+    _suite(root, "versions", versions, report.started)
+    for version in report.versions:
+        _version_suites(root, version)
+    if report.problems:
+        broken = [
+            _said_case(
+                "inbox", problem.where, Said(None, said.line(problem.what)), said.clean([problem.hint])
+            )
+            for problem in report.problems
+        ]
+        _suite(root, "mails that are no use", broken, report.started)
+    return _document(root)
+
+
+def _document(root: ET.Element) -> str:
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -72,6 +100,38 @@ def _case(result: ValidateResult, pair: ScenarioPair) -> ET.Element:
         lines += [f"  {line}" for line in view.seen(outcome)]
     lines += [f"file: {name}" for side in view.SIDES for name in view.files(result, pair, side)]
     ET.SubElement(case, "system-out").text = "\n".join(view.clean(line) for line in lines)
+    return case
+
+
+def _version_suites(root: ET.Element, report: VersionReport) -> None:
+    name, dotted = report.series.id, report.series.id.replace("/", ".")
+    checks = [
+        _said_case(f"{dotted}.checks", said.check_name(c), said.check(c), said.about_check(c), c.seconds)
+        for c in report.checks
+    ]
+    if checks:
+        _suite(root, f"{name} [checks]", checks, report.finished)
+    for variant in report.variants:
+        of = f"{dotted}.{variant.variant.id}"
+        cases = [_said_case(of, "(variant)", said.variant(variant), said.about_variant(report, variant))]
+        for scenario in variant.scenarios:
+            about = said.about_scenario(report, variant, scenario)
+            cases.append(_said_case(of, scenario.id, said.scenario(scenario), about, scenario.seconds))
+        _suite(root, f"{name} [{variant.variant.id}]", cases, report.finished)
+
+
+def _said_case(
+    classname: str, name: str, says: Said, about: Sequence[str], seconds: float = 0.0
+) -> ET.Element:
+    case = ET.Element(
+        "testcase", classname=view.clean(classname), name=view.clean(name), time=f"{seconds:.3f}"
+    )
+    if says.verdict is None:
+        ET.SubElement(case, "skipped", message=says.why)
+    else:
+        _mark(case, says.verdict, [says.why])
+    if about:
+        ET.SubElement(case, "system-out").text = "\n".join(about)
     return case
 
 

@@ -8,7 +8,9 @@ neither can tell, the patch is a problem: a patch that was never sent must not b
 What cannot be seen: blanks that were eaten at the end of a changed line, and how many blanks stood where
 a line was wrapped (one is put there). A line without a quote mark, right between two quoted ones, counts
 as the rest of a wrapped line if it would not have fit into the line above and no quoted line is longer
-than that; if the line above is short or others are longer, it is a remark.
+than that; if the line above is short or others are longer, it is a remark. If all that a mail program
+wrapped is one line, and that before a ">", the rest looks as if it were quoted and the ">" is lost; if it
+is one line before a "+" or "-", and just as many such lines are missing, the rest looks like one of them.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ from lab.series.limits import MAX_LINE
 _START = re.compile(r"^(?:> ?){1,40}(?=diff --git \S)")
 _ANY_QUOTE = re.compile(r"^(?:> ?){0,40}")
 _HUNK = re.compile(r"^@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@", re.ASCII)
+_BLOBS = re.compile(r"\s*[0-9a-f]{7,64}\.\.[0-9a-f]{7,64}(?: [0-7]{6})?\s*$")
+_INDEX = re.compile(r"index [0-9a-f]{7,64}\.\.[0-9a-f]{7,64}$")
+_MODE = re.compile(r"\s*[0-7]{6}\s*$")
 _HEADER = re.compile(
-    r"^(?:index |--- |\+\+\+ |new file |deleted file |old mode |new mode |(?:dis)?similarity |rename |copy )"
+    r"^(?:index\b|--- |\+\+\+ |new file |deleted file |old mode |new mode |(?:dis)?similarity |rename |copy )"
 )
 _NO_HUNKS = re.compile(r"^(?:new file |deleted file |old mode |rename |copy )")
 _SECOND_NAME = re.compile(r'^"?b/\S')
@@ -65,11 +70,13 @@ class Recovered:
 @dataclass(slots=True)
 class _Line:
     """A line of the mail. ``quoted``: at the depth of the patch; ``text`` is without quote marks, ``size``
-    how long the mail's line is (of the last one, after joining)."""
+    how long the mail's line is (of the last one, after joining). ``marked``: it begins with other quote
+    marks, if that is what they are."""
 
     text: str
     quoted: bool
     size: int
+    marked: bool = False
 
     @property
     def blank(self) -> bool:
@@ -99,6 +106,10 @@ class _Diff:
     out: list[str] = field(default_factory=list)
     repairs: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    rests: set[bool] = field(default_factory=set)
+    """Whether the rest of a wrapped line is quoted itself."""
+    suspects: list[str] = field(default_factory=list)
+    """Hunks with a changed line that may be the rest of the one above, if lines are wrapped at all."""
     files: int = 0
     added: int = 0
     removed: int = 0
@@ -112,7 +123,8 @@ class _Diff:
         if room < max(self.widest, _NEVER):
             return False
         first, last = _WIDTHS
-        return max(self.widest, first) <= min(last + self.depth * line.quoted, room) or None
+        likely = max(self.widest, first) <= min(last + self.depth * line.quoted, room)
+        return (likely and not line.marked) or None
 
 
 def likely(raw: bytes) -> bool:
@@ -135,6 +147,11 @@ def recover(text: str) -> Recovered | None:
     diff = _Diff(widest, len(prefix), signed)
     _read(items[begin:end], diff)
     before = [m.text.rstrip() for m in items[:begin] if m.quoted]
+    if len(diff.rests) > 1:
+        # Then "> b" may be the rest of "a > b", or "b" the quoted rest of "a b".
+        diff.problems.append("lines are wrapped in two ways")
+    if True in diff.rests:
+        diff.problems += [f"hunk {w}: a line may be the rest of the one above" for w in diff.suspects]
     _compare_with_stat(before, diff)
     cut = before.index("---") if "---" in before else len(before)
     message = "\n".join(before[:cut]).strip("\n")
@@ -154,25 +171,27 @@ def _item(line: str, prefix: str) -> _Line:
     if line.rstrip() == prefix.rstrip():
         return _Line("", True, len(line))
     found = _ANY_QUOTE.match(line)
-    return _Line(line[found.end() if found else 0 :], False, len(line))
+    start = found.end() if found else 0
+    return _Line(line[start:], False, len(line), start > 0)
 
 
 def _end(items: list[_Line], begin: int) -> tuple[int, bool]:
     """Where the patch ends: at its signature (True), else with the last quoted line."""
     quoted = [i for i in range(begin, len(items)) if items[i].quoted and not items[i].blank]
-    signed = False
+    end = 0
     for at, (one, two) in enumerate(pairwise(quoted)):
         if two == one + 1 and items[one].text.rstrip() == "--" and re.match(r"\d", items[two].text):
-            quoted, signed = quoted[:at], True
+            quoted, end = quoted[:at], one
             break
-    trailers = 0
     while quoted and _TRAILER.match(items[quoted[-1]].text):
-        quoted.pop()
-        trailers += 1
+        end = quoted.pop()
+    if end:
+        return end, True
     end = quoted[-1] + 1
-    while end < len(items) and not items[end].blank and not items[end].quoted:
+    rest = end < len(items) and not items[end].quoted
+    while end < len(items) and items[end].quoted != rest and items[end].blank != rest:
         end += 1
-    return end, signed or trailers > 0
+    return end, False
 
 
 def _author(before: list[_Line], message: str) -> str:
@@ -194,6 +213,9 @@ def _read(items: list[_Line], diff: _Diff) -> None:
     while at < len(items):
         line = items[at]
         at += 1
+        if name and not hunks and _rest_of_index(diff.out[-1], line.text):
+            diff.out[-1] += f" {line.text.strip()}"
+            continue
         if not line.quoted or line.blank:
             continue
         if line.text.startswith("diff --git "):
@@ -207,6 +229,8 @@ def _read(items: list[_Line], diff: _Diff) -> None:
             diff.out.append(line.text.rstrip())
         elif (header := _HUNK.match(line.text)) and name:
             stop = next((i for i in range(at, len(items)) if _begins(items[i])), len(items))
+            if not hunks and [t[:4] for t in diff.out[-2:]] != ["--- ", "+++ "]:
+                diff.problems.append(f"the names above the first hunk of {name} are missing")
             followed = diff.signed or stop < len(items)
             shift = _hunk(line, header, items[at:stop], followed, diff, name, shift)
             hunks += 1
@@ -218,6 +242,11 @@ def _read(items: list[_Line], diff: _Diff) -> None:
             diff.problems.append(f"a line that belongs to nothing: {line.text.strip()[:60]!r}")
     if diff.files and not hunks and not bare:
         diff.problems.append(f"the hunks of {name} are missing")
+
+
+def _rest_of_index(above: str, text: str) -> bool:
+    """Whether a line is the rest of an ``index`` line: those with full ids are always wrapped."""
+    return bool(_BLOBS.match(text) if above == "index" else _INDEX.match(above) and _MODE.match(text))
 
 
 def _begins(line: _Line) -> bool:
@@ -245,6 +274,8 @@ def _hunk(
     excess = _sum(lines, old, new)
     if excess != (0, 0):
         lines, excess = _fitted(lines, excess, diff, mended)
+    elif any(_like_a_rest(b) and diff.continues(a, b) for a, b in pairwise(lines)):
+        diff.suspects.append(where)
     if excess != (0, 0):
         kind = "lines are missing" if max(excess) <= 0 else "lines are wrapped or added, or some are missing"
         diff.problems.append(f"hunk {where} is not whole: {kind}")
@@ -259,6 +290,11 @@ def _hunk(
     if mended:
         diff.repairs.append((where, ", ".join(mended)))
     return int(header[3]) - int(header[1]) + new - old if old and new else shift + new - old
+
+
+def _like_a_rest(line: _Line) -> bool:
+    """Whether a changed line may as well be the rest of an expression: nobody writes a tab after a sign."""
+    return line.quoted and line.text[:1] in ("+", "-") and line.text[1:2] not in ("", "\t")
 
 
 def _without_remarks(
@@ -290,6 +326,7 @@ def _without_remarks(
         for line in run:
             _join(above, line)
         rejoined += len(run)
+        diff.rests.add(first.quoted)
     if rejoined:
         mended.append(_count(rejoined, "wrapped line rejoined", "wrapped lines rejoined"))
     while lines and not lines[-1].quoted:
@@ -352,6 +389,7 @@ def _fitted(
         sums = [lines[i].counts for i in rests]
         if (sum(s[0] for s in sums), sum(s[1] for s in sums)) == excess:
             chosen = set(rests)
+            diff.rests.add(True)
             kept: list[_Line] = []
             for i, line in enumerate(lines):
                 if i in chosen:

@@ -17,7 +17,7 @@ from lab.model.series import Series
 from lab.nightly.history import History
 from lab.progress import Progress
 from lab.series import apply
-from lab.series.blobs import git_blob, matching, old_blobs
+from lab.series.blobs import git_blob, matching, new_blobs, old_blobs
 from lab.source import resolve
 from lab.source.archive import Archive
 from lab.source.git import split_spec
@@ -53,6 +53,11 @@ class _Search:
     @property
     def files(self) -> tuple[str, ...]:
         return tuple(sorted({f for p in self.series.patches for f in p.files}))
+
+    @property
+    def to_apply(self) -> Series:
+        patches = self.series.patches
+        return Series(self.series.title, patches, key=digest("tried", *(p.raw for p in patches)))
 
 
 def guess(
@@ -159,17 +164,17 @@ def _choose(search: _Search, candidates: Sequence[_Candidate], cache: Cache) -> 
     for candidate in candidates:
         hits = matching(search.wanted, have := candidate.blobs())
         if total and hits == total:
+            if wrong := _not_as_sent(search, candidate, cache):
+                return BaseGuess(BaseFound.NONE, wrong)
             how = f"{_hits(search, have)} of {candidate.name}"
             return BaseGuess(BaseFound.BLOBS, how, candidate.base, candidate.tree)
         ranked.append((hits, candidate))
     ranked.sort(key=lambda r: -r[0])
-    patches = search.series.patches
-    series = Series(search.series.title, patches, key=digest("tried", *(p.raw for p in patches)))
     reasons: list[str] = []
     for hits, candidate in ranked[:MAX_TRIED]:
         search.progress.note(f"trying {search.series.title!r} on {candidate.name}")
         try:
-            apply(candidate.source(), series, cache, search.progress)
+            apply(candidate.source(), search.to_apply, cache, search.progress)
         except LabError as e:
             reasons.append(f"{candidate.name}: {e.where + ' ' if e.where else ''}{e.what}")
             continue
@@ -179,6 +184,25 @@ def _choose(search: _Search, candidates: Sequence[_Candidate], cache: Cache) -> 
     if len(ranked) > MAX_TRIED:
         reasons.append(f"{len(ranked) - MAX_TRIED} more candidates were not tried")
     return BaseGuess(BaseFound.NONE, "; ".join(reasons) or "there is no kernel source to try")
+
+
+def _not_as_sent(search: _Search, candidate: _Candidate, cache: Cache) -> str:
+    """Where hunks were mended and the base is known, the blobs that come out prove what was mended: why it
+    is not what was sent, or ""."""
+    if not search.series.repairs:
+        return ""
+    try:
+        applied = apply(candidate.source(), search.to_apply, cache, search.progress)
+    except LabError as e:
+        return f"recovered wrongly from a quote: its old blobs are those of {candidate.name}, but it {e.what}"
+    for path, blob in new_blobs(search.series.patches).items():
+        have = git_blob(applied.overlay / path)
+        if not have.startswith(blob):
+            return (
+                f"recovered wrongly from a quote: on {candidate.name}, {path} becomes blob {have[:12]}, "
+                f"and its index line says {blob[:12]}"
+            )
+    return ""
 
 
 def _hits(search: _Search, have: Mapping[str, str]) -> str:

@@ -25,6 +25,18 @@ def old_blobs(patches: Iterable[Patch]) -> dict[str, str]:
     return found
 
 
+def new_blobs(patches: Iterable[Patch]) -> dict[str, str]:
+    """{path: (shortened) blob id after the series} of what it leaves, as far as its ``index`` lines say."""
+    found: dict[str, str] = {}
+    for patch in patches:
+        for change in changes(diff_of(patch)):
+            found.pop(change.old_path, None)
+            found.pop(change.new_path, None)
+            if change.new_path and change.new_blob:
+                found[change.new_path] = change.new_blob
+    return found
+
+
 def git_blob(file: Path) -> str:
     """The id that git gives a file's content (SHA-1); "" where there is no plain file."""
     if file.is_symlink() or not file.is_file():

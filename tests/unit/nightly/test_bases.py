@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from lab.cache import Cache
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.kernel import SourceLock
-from lab.model.nightly import BaseFound, BaseGuess, InboxSeries
+from lab.model.nightly import BaseFound, BaseGuess, InboxSeries, Repair
 from lab.nightly import bases
 from lab.nightly.bases import guess
 from lab.nightly.history import History
@@ -221,6 +222,22 @@ def test_without_cache_and_mirror_that_is_the_reason(
     monkeypatch.setattr(bases, "Archive", Unreachable)
     found = guess(lab.series, None, None, Cache(tmp_path / "cache"), NullProgress())
     assert (found.found, found.how) == (BaseFound.NONE, "Debian's mirror was not asked: no network")
+
+
+def test_the_blobs_that_come_out_prove_a_recovered_patch_or_refute_it(lab: Lab, tmp_path: Path) -> None:
+    mended = replace(lab.series, repairs=(Repair(1, f"{A}:8", "1 wrapped line rejoined"),))
+    found = ask(mended, None, lab.kernel.path, tmp_path / "cache")
+    assert (found.found, found.tree) == (BaseFound.BLOBS, f"{lab.kernel.path}@{lab.two}")
+    for old, new, reason in (
+        (b"+second", b"+second NAK", f"{A} becomes blob"),
+        (b" line 29", b" line 29 really", "does not apply"),
+    ):
+        last = mended.patches[1]
+        assert old in last.raw
+        wrong = (mended.patches[0], replace(last, raw=last.raw.replace(old, new)))
+        found = ask(replace(mended, patches=wrong), None, lab.kernel.path, tmp_path / "cache")
+        assert found.found is BaseFound.NONE and not found.tree
+        assert "recovered wrongly" in found.how and reason in found.how
 
 
 def test_a_series_without_patches_has_no_base(lab: Lab, tmp_path: Path) -> None:

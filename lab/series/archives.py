@@ -70,7 +70,8 @@ def gather(text: str, found: Gathered) -> Iterator[RawMail]:
 
 
 def _maildir(path: Path) -> list[Path]:
-    return [p for part in ("new", "cur") for p in (path / part).iterdir() if not p.name.startswith(".")]
+    files = (p for part in ("new", "cur") for p in (path / part).iterdir())
+    return [p for p in files if not p.name.startswith(".") and not p.is_dir()]
 
 
 def _folder(path: Path) -> list[Path]:

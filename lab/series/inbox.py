@@ -159,8 +159,8 @@ def _recover(parts: dict[str, list[Letter]], replies: list[Letter]) -> list[tupl
     best: dict[tuple[object, ...], tuple[tuple[object, ...], Letter, quoted.Recovered]] = {}
     for reply in replies:
         subject = _subject(reply.tag)
-        answered = [parts[p][0].tag for p in reply.parents[:1] if p in parts]
-        if reply.cover or subject in known or any(t.number == reply.tag.number for t in answered):
+        answered = {_subject(parts[p][0].tag)[:3] for p in reply.parents if p in parts}
+        if reply.cover or subject in known or subject[:3] in answered:
             continue
         said = quoted.recover(reading.text_of(reply.raw))
         if said is None:

@@ -14,7 +14,7 @@ import pytest
 
 from lab.cache import Cache
 from lab.model.errors import BadInput, LabUnavailable
-from lab.model.kernel import SourceLock
+from lab.model.kernel import KernelSource, SourceLock
 from lab.model.nightly import BaseFound, BaseGuess, InboxSeries, Repair
 from lab.nightly import bases
 from lab.nightly.bases import guess
@@ -22,6 +22,8 @@ from lab.nightly.history import History
 from lab.progress import NullProgress
 from lab.series.inbox import read_inbox
 from lab.source import lockfile
+from lab.source.archive import Candidate
+from lab.source.specs import cached
 
 ENV = {
     "PATH": os.environ["PATH"],
@@ -238,6 +240,40 @@ def test_the_blobs_that_come_out_prove_a_recovered_patch_or_refute_it(lab: Lab, 
         found = ask(replace(mended, patches=wrong), None, lab.kernel.path, tmp_path / "cache")
         assert found.found is BaseFound.NONE and not found.tree
         assert "recovered wrongly" in found.how and reason in found.how
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_the_cache_lacks_is_fetched_the_newest_of_each_kernel(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    cache = Cache(kept(tmp_path / "cache", lab.kernel, [("7.3.5-1", lab.head)]))
+    (cached(cache)[0].tree / A).write_text("quite another\n")
+    there = Cache(kept(tmp_path / "mirror", lab.kernel, [("7.2.9-1", lab.two)]))
+    offers = ("7.3.5-1", "7.3.4-1", "7.2.9-1", "7.2.8-1", "6.12.1-1", "6.1.9-1")
+
+    class Mirror:
+        def __init__(self, *_: object) -> None: ...
+
+        def candidates(self) -> list[Candidate]:
+            return [Candidate(f"linux-source-{v.rpartition('.')[0]}", v, v, "sid") for v in offers]
+
+    asked: list[str] = []
+
+    def fetched(spec: str, *_: object) -> KernelSource:
+        asked.append(spec)
+        if broken or spec != "debian:7.2.9-1":
+            raise LabUnavailable("the download broke off")
+        return cached(there)[0]
+
+    monkeypatch.setattr(bases, "Archive", Mirror)
+    monkeypatch.setattr(bases, "resolve", fetched)
+    found = guess(lab.series, None, None, cache, NullProgress(), fetch=2)
+    assert asked == ["debian:7.2.9-1", "debian:6.12.1-1"]
+    if not broken:
+        assert (found.found, found.base) == (BaseFound.BLOBS, "debian:7.2.9-1")
+        return
+    assert found.found is BaseFound.NONE and found.how.count("was not tried: the download broke off") == 2
+    assert "linux-source-7.3 7.3.5-1" in found.how and "does not apply" in found.how
 
 
 def test_a_series_without_patches_has_no_base(lab: Lab, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ The text checked here is the one that git applies: ``git mailinfo`` has decoded 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lab.model.errors import BadInput
@@ -30,6 +30,7 @@ _GIT = re.compile(r"^diff --git (.+)$")
 _STAT = re.compile(
     r"^ (\d+) files? changed(?:, \d+ insertions?\(\+\))?(?:, \d+ deletions?\(-\))?\s*$", re.ASCII
 )
+_BLOBS = re.compile(r"^index ([0-9a-f]{7,64})\.\.([0-9a-f]{7,64})(?: |$)")
 _BINARY = re.compile(r"^(?:GIT binary patch|(?:Binary files?|Files) .* differ)$")
 _NULL = "/dev/null"
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
@@ -79,6 +80,48 @@ def read_headers(text: str) -> Touched:
         elif found := _STAT.match(line):
             stat = int(found[1])
     return Touched(frozenset(p for p in paths if p), frozenset(modes), binary, stat)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file of a diff: its path and blob before and after, as the headers have them. A path is "" for a
+    file that is made or removed, a blob "" where the diff does not name it."""
+
+    old_path: str
+    new_path: str
+    old_blob: str
+    new_blob: str
+
+
+def changes(text: str) -> list[Change]:
+    """The files of a diff with their blobs, in its order."""
+    found: list[Change] = []
+    old = new = 0
+    for line in text.split("\n"):
+        if old > 0 or new > 0:
+            old -= line[:1] in (" ", "-", "")
+            new -= line[:1] in (" ", "+", "")
+            continue
+        line = line[: MAX_LINE + 1].rstrip("\r")
+        if hunk := _HUNK.match(line):
+            old, new = int(hunk[1] or 1), int(hunk[2] or 1)
+        elif line.startswith("diff --git "):
+            names = _git_names(line[len("diff --git ") :])
+            name = next(iter(names)) if len(names) == 1 else ""
+            found.append(Change(name, name, "", ""))
+        elif not found:
+            continue
+        elif blobs := _BLOBS.match(line):
+            before, after = (b if b.strip("0") else "" for b in blobs.groups())
+            found[-1] = replace(found[-1], old_blob=before, new_blob=after)
+        elif (moved := _MOVED.match(line)) and " from " in line[:12]:
+            found[-1] = replace(found[-1], old_path=_unquote(moved[1]))
+        elif moved:
+            found[-1] = replace(found[-1], new_path=_unquote(moved[1]))
+        elif line.startswith(("new file ", "deleted file ")):
+            side = "old_path" if line.startswith("new") else "new_path"
+            found[-1] = replace(found[-1], **{side: ""})
+    return found
 
 
 def added_lines(text: str) -> dict[str, tuple[int, ...]]:

@@ -25,3 +25,9 @@ authors takes several. Reading them must stay cheap, whatever a stranger writes 
 
 MAX_LINE = 4096
 """Characters of a line between hunks: git itself takes no longer path than that."""
+
+MAX_INBOX_MAILS = 20_000
+"""Mails of an inbox that are looked at, newest first; what is older was judged before."""
+
+MAX_INBOX = 256 << 20
+"""Bytes of the mails of an inbox that are kept for a closer look."""

@@ -50,12 +50,12 @@ def collect(text: str, tree: str | None, stdin: BinaryIO) -> Collected:
     """Read the SERIES argument; BadInput when it names nothing that can be read."""
     path = Path(text)
     if text == "-":
-        return Collected(tuple(split_mbox(_bounded(stdin, "standard input"), "standard input")), "stdin")
+        return Collected(tuple(split_mbox(bounded(stdin, "standard input"), "standard input")), "stdin")
     if path.is_dir():
         return _folder(path)
     if path.is_file():
         with path.open("rb") as f:
-            data = _bounded(f, text)
+            data = bounded(f, text)
         return Collected(tuple(split_mbox(data, text)), path.name.split(".")[0])
     if found := RANGE.fullmatch(text):
         if tree is None:
@@ -70,20 +70,29 @@ def collect(text: str, tree: str | None, stdin: BinaryIO) -> Collected:
 
 def split_mbox(data: bytes, where: str) -> Iterator[RawMail]:
     """Mails of an mbox, or the one mail that a file without separator lines is."""
+    before, mails = cut_mbox(data, where)
+    if len(mails) > MAX_MAILS:
+        raise BadInput(f"more than {MAX_MAILS} mails", where=where)
+    if before.strip():
+        raise BadInput("text before the first mail", where=f"{where}:1", hint="is it really an mbox?")
+    for mail in mails:
+        yield sized(mail)
+
+
+def cut_mbox(data: bytes, where: str) -> tuple[bytes, list[RawMail]]:
+    """The text before an mbox' first separator line, and its mails of whatever size; a file without
+    separator lines is one mail."""
     lines = data.replace(b"\r\n", b"\n").split(b"\n")
     starts = [
         i for i, line in enumerate(lines) if FROM_LINE.match(line) and (i == 0 or not lines[i - 1].strip())
     ]
-    if len(starts) > MAX_MAILS:
-        raise BadInput(f"more than {MAX_MAILS} mails", where=where)
     if not starts:
-        yield _mail(b"\n".join(lines), where)
-        return
-    if b"".join(lines[: starts[0]]).strip():
-        raise BadInput("text before the first mail", where=f"{where}:1", hint="is it really an mbox?")
+        return b"", [RawMail(b"\n".join(lines), where)]
+    mails = []
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         tail = b"\n" if end < len(lines) else b""
-        yield _mail(b"\n".join(lines[start + 1 : end]) + tail, f"{where}:{start + 1}")
+        mails.append(RawMail(b"\n".join(lines[start + 1 : end]) + tail, f"{where}:{start + 1}"))
+    return b"".join(lines[: starts[0]]), mails
 
 
 def range_base(text: str, tree: str | None) -> str | None:
@@ -95,13 +104,15 @@ def range_base(text: str, tree: str | None) -> str | None:
     return f"{place}@{rev or resolve_commit(place, found['first'])}"
 
 
-def _mail(raw: bytes, where: str) -> RawMail:
-    if len(raw) > MAX_MAIL:
-        raise BadInput(f"a mail of {len(raw) >> 20} MiB (limit {MAX_MAIL >> 20})", where=where)
-    return RawMail(raw, where)
+def sized(mail: RawMail) -> RawMail:
+    """The mail itself; BadInput when it is larger than the lab reads."""
+    if len(mail.raw) > MAX_MAIL:
+        raise BadInput(f"a mail of {len(mail.raw) >> 20} MiB (limit {MAX_MAIL >> 20})", where=mail.where)
+    return mail
 
 
-def _bounded(stream: BinaryIO, where: str) -> bytes:
+def bounded(stream: BinaryIO, where: str) -> bytes:
+    """All of a stream, decompressed. BadInput when it is empty, damaged or larger than the lab reads."""
     data = stream.read(MAX_TOTAL + 1)
     if data.startswith(_GZIP):
         try:
@@ -127,7 +138,7 @@ def _read(path: Path) -> RawMail:
         data = f.read(MAX_MAIL + 1).replace(b"\r\n", b"\n")
     if FROM_LINE.match(data.split(b"\n", 1)[0]):
         data = data.split(b"\n", 1)[1]
-    return _mail(data, str(path))
+    return sized(RawMail(data, str(path)))
 
 
 def _folder(path: Path) -> Collected:

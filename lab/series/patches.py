@@ -10,6 +10,7 @@ import email.policy
 import email.utils
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,13 @@ from lab.series.limits import MAX_HEADER, MAX_PATCHES
 from lab.series.mails import Collected, RawMail
 from lab.source.command import Done, run, tool_env
 
-_TAG = re.compile(r"^\s*\[([^\]]*)\]")
-_NUMBER = re.compile(r"\b(\d+)/(\d+)\b")
-_VERSION = re.compile(r"(?:^|[\s,])[vV](\d+)\b")
-_REPLY = re.compile(r"^\s*(?:re|aw|sv|antw|fwd?|wg)\s*:", re.IGNORECASE)
+_TAG = re.compile(r"\s*\[([^\]]*)\]")
+_NUMBER = re.compile(r"\b(\d{1,4})/(\d{1,4})\b")
+_VERSION = re.compile(r"(?:^|[\s,]|PATCH-?)[vV](\d{1,6})\b", re.IGNORECASE)
+_REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*:\s*", re.IGNORECASE)
 _CUT = re.compile(rb"(?<!\n-- )\n[ +-][^\n]*\Z")
 """A last line of a diff without its line end; git would complete it and take it for whole."""
+_LISTED = 6
 _GIT_BUDGET = 60.0
 _UNKNOWN = "unknown <unknown@localhost>"
 _EPOCH = "Thu, 1 Jan 1970 00:00:00 +0000"
@@ -35,7 +37,10 @@ _EPOCH = "Thu, 1 Jan 1970 00:00:00 +0000"
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What the ``[PATCH v2 3/5]`` of a subject says. ``number`` and ``total`` are 0 if not given."""
+    """What the ``[PATCH v2 3/5]`` of a subject says. ``number`` and ``total`` are 0 if not given.
+
+    ``patch``: a tag says that this is a patch, or its cover letter; ``resend``: that it was sent before.
+    """
 
     subject: str
     version: int
@@ -43,6 +48,8 @@ class Tag:
     total: int
     reply: bool
     numbered: bool
+    patch: bool = False
+    resend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +85,38 @@ def assemble(collected: Collected) -> Assembled:
     if len(mails) > MAX_PATCHES:
         raise BadInput(f"{len(mails)} patches (limit {MAX_PATCHES})", where=collected.name)
     if not collected.ordered:
-        mails = _in_order([*covers, *mails], collected.name)
-    checked = [_checked(m) for m in mails]
+        mails = in_order([*covers, *mails], collected.name)
+    checked = [check(m) for m in mails]
     patches = tuple(p for p, _content in checked)
     title = covers[0].tag.subject if covers else ""
-    return Assembled(patches, title, digest("series", *(content for _p, content in checked)))
+    return Assembled(patches, title, series_key(content for _p, content in checked))
+
+
+def series_key(contents: Iterable[str]) -> str:
+    """The key of a series whose patches have these contents, in this order (see :func:`check`)."""
+    return digest("series", *contents)
 
 
 def parse_subject(text: str) -> Tag:
     """Read the tags in front of a subject."""
     subject = " ".join(text.split())
-    reply = bool(_REPLY.match(subject))
-    version, number, total, numbered = 1, 0, 0, False
-    while found := _TAG.match(subject):
-        tag = found[1]
-        if n := _NUMBER.search(tag):
-            number, total, numbered = int(n[1]), int(n[2]), True
-        if (v := _VERSION.search(tag)) and re.search(r"patch|rfc|resend", tag, re.IGNORECASE):
-            version = int(v[1])
-        subject = subject[found.end() :].strip()
-    return Tag(subject, version, number, total, reply, numbered)
+    reply = patch = resend = numbered = False
+    version, number, total, at = 1, 0, 0, 0
+    while True:
+        if not patch and (found := _REPLY.match(subject, at)):
+            reply = True
+        elif found := _TAG.match(subject, at):
+            tag = found[1]
+            if n := _NUMBER.search(tag):
+                number, total, numbered = int(n[1]), int(n[2]), True
+            if re.search(r"patch|rfc|resend", tag, re.IGNORECASE):
+                patch = True
+                resend = resend or "resend" in tag.lower()
+                if v := _VERSION.search(tag):
+                    version = int(v[1])
+        else:
+            return Tag(subject[at:].strip(), version, number, total, reply, numbered, patch, resend)
+        at = found.end()
 
 
 def read_mail(mail: RawMail) -> Mail:
@@ -105,28 +124,32 @@ def read_mail(mail: RawMail) -> Mail:
     raw = mail.raw
     if _CUT.search(raw):
         raise BadInput("the diff's last line is cut off", where=mail.where, hint="fetch the mail again")
-    message = _headers(raw)
+    if b"\0" in raw:
+        raise BadInput("it holds NUL bytes", where=mail.where, hint="fetch the mail again")
+    message = headers(raw)
     for name in ("From", "Subject", "Author", "Description"):
         if len(str(message[name] or "")) > MAX_HEADER:
             raise BadInput(f"its {name} header is longer than {MAX_HEADER} bytes", where=mail.where)
     if message["From"] is None or message["Subject"] is None:
         raw = _dressed(raw, message, mail.where)
-        message = _headers(raw)
+        message = headers(raw)
     return Mail(
         raw=raw,
         where=mail.where,
-        tag=parse_subject(_decoded(message["Subject"])),
-        author=_decoded(message["From"]),
+        tag=parse_subject(decoded(message["Subject"])),
+        author=decoded(message["From"]),
         message_id=str(message["Message-ID"] or "").strip(),
         html=message.get_content_type() == "text/html",
     )
 
 
-def _headers(raw: bytes) -> email.message.Message:
+def headers(raw: bytes) -> email.message.Message:
+    """The headers of a mail; its body is not read."""
     return email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw, headersonly=True)
 
 
-def _decoded(value: object) -> str:
+def decoded(value: object) -> str:
+    """A header's value on one line, encoded words and stray bytes decoded, fit to be shown."""
     try:
         text = str(email.header.make_header(email.header.decode_header(str(value))))
     except (LookupError, UnicodeError, ValueError):
@@ -161,7 +184,9 @@ def _without_copies(mails: list[Mail]) -> list[Mail]:
     return kept
 
 
-def _in_order(mails: list[Mail], name: str) -> list[Mail]:
+def in_order(mails: list[Mail], name: str) -> list[Mail]:
+    """The patches by their numbers, without the cover letter. BadInput when they are not one version of
+    one whole series."""
     versions = sorted({m.tag.version for m in mails})
     if len(versions) > 1:
         raise BadInput(
@@ -185,7 +210,9 @@ def _in_order(mails: list[Mail], name: str) -> list[Mail]:
         raise BadInput(f"patch {double[0]}/{totals[0]} is there twice", where=name)
     missing = [n for n in range(1, totals[0] + 1) if n not in have]
     if missing:
-        listed = ", ".join(f"{n}/{totals[0]}" for n in missing)
+        listed = ", ".join(f"{n}/{totals[0]}" for n in missing[:_LISTED])
+        if len(missing) > _LISTED:
+            listed += f" and {len(missing) - _LISTED} more"
         raise BadInput(
             f"patch {listed} is missing",
             where=name,
@@ -194,14 +221,14 @@ def _in_order(mails: list[Mail], name: str) -> list[Mail]:
     return sorted(patches, key=lambda m: m.tag.number)
 
 
-def _checked(mail: Mail) -> tuple[Patch, str]:
-    """The patch, and its content (message, author, diff) without what the transport added."""
+def check(mail: Mail) -> tuple[Patch, str]:
+    """The patch, and its content (message, author, diff) without what the transport added.
+
+    BadInput for a mail without a diff, a damaged diff, and one that the lab does not take.
+    """
     with tempfile.TemporaryDirectory(prefix="hvlab-mail-") as temp:
         folder = Path(temp)
-        info = _git(["mailinfo", "msg", "diff"], folder, mail.raw)
-        if info.code != 0:
-            raise BadInput("git cannot read this mail", where=mail.where, detail=info.err.strip())
-        text = (folder / "diff").read_bytes().decode("utf-8", "surrogateescape")
+        info, text = _mailinfo(folder, mail.raw, mail.where)
         message = (folder / "msg").read_bytes().decode("utf-8", "surrogateescape")
         touched = diff.read_headers(text)
         if not touched.paths and not touched.binary:
@@ -210,7 +237,23 @@ def _checked(mail: Mail) -> tuple[Patch, str]:
         diff.refuse(touched, mail.where)
         files = diff.agree(touched, _named(folder, mail), mail.where)
     patch = Patch(mail.tag.subject, mail.author, mail.message_id, mail.raw, files)
-    return patch, digest(info.out, message, _diff_only(text))
+    # The date is when it was sent: a patch sent again is the same.
+    said = re.sub(r"^Date: .*\n", "", info.out, flags=re.MULTILINE)
+    return patch, digest(said, message, _diff_only(text))
+
+
+def diff_of(patch: Patch) -> str:
+    """The diff of a patch as git decodes it out of its mail, with what stands above and below it."""
+    with tempfile.TemporaryDirectory(prefix="hvlab-mail-") as temp:
+        return _mailinfo(Path(temp), patch.raw, patch.subject)[1]
+
+
+def _mailinfo(folder: Path, raw: bytes, where: str) -> tuple[Done, str]:
+    """What git reads out of a mail; message and diff are left in ``folder`` as ``msg`` and ``diff``."""
+    info = _git(["mailinfo", "msg", "diff"], folder, raw)
+    if info.code != 0:
+        raise BadInput("git cannot read this mail", where=where, detail=info.err.strip())
+    return info, (folder / "diff").read_bytes().decode("utf-8", "surrogateescape")
 
 
 def _named(folder: Path, mail: Mail) -> list[str]:

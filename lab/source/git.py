@@ -95,6 +95,19 @@ def resolve_commit(repo: Path, rev: str) -> str:
     return done.out.strip()
 
 
+def tags(repo: Path, count: int) -> list[tuple[str, str, int]]:
+    """(name, commit, Unix time) of the newest tags, at most ``count``."""
+    form = "%(refname:short) %(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)"
+    listed = _git(
+        repo,
+        *("for-each-ref", "--sort=-creatordate", f"--count={count}"),
+        f"--format={form} %(creatordate:unix)",
+        "refs/tags",
+    )
+    rows = [line.split(" ") for line in listed.out.splitlines()]
+    return [(row[0], row[1], int(row[2])) for row in rows if len(row) == 3 and row[2].isdecimal()]
+
+
 def export(found: GitTree, into: Path) -> None:
     """Write the files of a tree below ``into``."""
     into.mkdir(parents=True)

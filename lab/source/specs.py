@@ -60,7 +60,7 @@ def _newest(fits: VersionRange | None, cache: Cache, progress: Progress) -> Kern
         chosen, notes = choose(offers, fits)
         return _from_package(chosen, archive, cache, progress, (*archive.notes, *notes))
     except LabUnavailable as e:
-        kept = [s for s in _cached(cache) if s.lock.kind == "debian" and (fits is None or s.version in fits)]
+        kept = [s for s in cached(cache) if s.lock.kind == "debian" and (fits is None or s.version in fits)]
         if not kept:
             raise
         best = max(kept, key=lambda s: s.version)
@@ -77,7 +77,7 @@ def choose(offers: list[Candidate], fits: VersionRange | None) -> tuple[Candidat
 
 def _debian_version(wanted: str, cache: Cache, progress: Progress) -> KernelSource:
     archive = Archive(cache, progress)
-    kept = [s for s in _cached(cache) if s.lock.kind == "debian" and _matches(s.lock.version, wanted)]
+    kept = [s for s in cached(cache) if s.lock.kind == "debian" and _matches(s.lock.version, wanted)]
     try:
         offers = archive.candidates()
         fitting = [c for c in offers if _matches(c.version, wanted)]
@@ -188,7 +188,8 @@ def _published(
     return KernelSource(tree_version(entry / "tree"), entry / "tree", _key(lock), lock, notes)
 
 
-def _cached(cache: Cache) -> list[KernelSource]:
+def cached(cache: Cache) -> list[KernelSource]:
+    """The sources that the cache holds, the one that was put there last first."""
     found = []
     for entry in cache.entries(KIND):
         try:

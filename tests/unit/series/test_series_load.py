@@ -322,7 +322,10 @@ def test_reading_is_independent_of_the_users_git_settings(tiny: Any, tmp_path: P
         ("[PATCH v3 02/11] a: b", ("a: b", 3, 2, 11, False)),
         ("[RFC PATCH v2 0/2] a", ("a", 2, 0, 2, False)),
         ("[PATCH hyperv-next V2 1/2] [mshv] a", ("a", 2, 1, 2, False)),
-        ("Re: [PATCH 1/2] a", ("Re: [PATCH 1/2] a", 1, 0, 0, True)),
+        ("Re: [PATCH 1/2] a", ("a", 1, 1, 2, True)),
+        ("[EXT] Re: [PATCH v2] a", ("a", 2, 0, 0, True)),
+        ("[PATCH] wg: a", ("wg: a", 1, 0, 0, False)),
+        ("[PATCHv4 1/1] a", ("a", 4, 1, 1, False)),
         ("[PATCH] fix 1/2 of v5", ("fix 1/2 of v5", 1, 0, 0, False)),
     ],
 )

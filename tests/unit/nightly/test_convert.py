@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A validation's result as a nightly tells it."""
+"""A validation's result as a nightly tells it, and its verdict when failures are known better."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+import pytest
 
 from lab.judge.armed import required
 from lab.judge.verdict import compare_runs, series_verdict
@@ -12,6 +14,7 @@ from lab.model.nightly import Variant
 from lab.model.result import DetectorProof, KernelRun, PhaseTime, ScenarioOutcome, ValidateResult
 from lab.model.verdict import Verdict
 from lab.nightly import store
+from lab.nightly.rejudge import rejudge
 from lab.nightly.variant import from_result
 
 ARMED = tuple(DetectorProof(name, fired=True) for name in required("plain"))
@@ -88,3 +91,53 @@ def test_claims_are_told_on_base_and_on_the_last_kernel() -> None:
     told = from_result(result(kernel("base"), kernel("patched"), claims=table), Variant())
     assert [(c.base, c.patched) for c in told.claims] == [("reproduced", "not reproduced")]
     assert store.loads(store.dumps(told), type(told), "here") == told
+
+
+BASE = kernel("base", outcome("a", P), outcome("b", P))
+BOTH_FAIL = kernel("patched", outcome("a", F), outcome("b", F))
+ONE_FAILS = kernel("patched", outcome("a", F), outcome("b", P))
+
+
+def test_nothing_known_changes_nothing() -> None:
+    both = result(BASE, ONE_FAILS)
+    judged = rejudge(both, (), doubtful={}, ignored={})
+    assert (judged.verdict, judged.reasons) == (both.verdict, both.reasons)
+    assert judged.verdict is F
+
+
+def test_a_flaky_failure_is_doubt_and_says_so() -> None:
+    judged = rejudge(result(BASE, ONE_FAILS), (), doubtful={"a": "flaky: 2 of 6"}, ignored={})
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert any("flaky: 2 of 6" in r for r in judged.reasons)
+
+
+def test_a_failure_in_quarantine_does_not_count_and_is_told() -> None:
+    judged = rejudge(result(BASE, ONE_FAILS), (), doubtful={}, ignored={"a": "known"})
+    assert judged.verdict is P
+    assert judged.reasons[-1] == "a: its failure does not count: known"
+
+
+@pytest.mark.parametrize(
+    "known", [{"doubtful": {"a": "x"}, "ignored": {}}, {"doubtful": {}, "ignored": {"a": "x"}}]
+)
+def test_the_other_failure_still_fails_the_series(known: dict[str, dict[str, str]]) -> None:
+    judged = rejudge(result(BASE, BOTH_FAIL), (), **known)
+    assert judged.verdict is F
+    assert any(r.startswith("b [plain]: passes on base") for r in judged.reasons)
+    assert not any(r.startswith("a [plain]: passes on base") for r in judged.reasons)
+
+
+def test_a_new_splat_of_a_flaky_failure_is_doubt_too_and_elsewhere_it_is_not() -> None:
+    splat = outcome("a", F, splats=("kasan-1",))
+    alone = kernel("patched", splat, outcome("b", P))
+    assert result(BASE, alone).verdict is F
+    assert rejudge(result(BASE, alone), (), doubtful={"a": "x"}, ignored={}).verdict is Verdict.INCONCLUSIVE
+    outside = replace(alone, splats=("kasan-2",))
+    assert rejudge(result(BASE, outside), (), doubtful={"a": "x"}, ignored={}).verdict is F
+
+
+def test_a_run_that_was_cut_short_stays_in_doubt() -> None:
+    cut = replace(ONE_FAILS, reasons=("the scenario run ended early, see pytest.log",))
+    judged = rejudge(result(BASE, cut), (), doubtful={}, ignored={"a": "known"})
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert any("ended early" in r for r in judged.reasons)

@@ -15,7 +15,7 @@ from functools import partial
 
 from lab.build import warnings
 from lab.judge.warnings import new_warnings
-from lab.model.errors import KernelBuildFailed, LabError, LabUnavailable, SeriesDoesNotApply
+from lab.model.errors import KernelBuildFailed, LabError, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.nightly import CheckResult, InboxSeries
 from lab.model.series import Series
@@ -57,8 +57,8 @@ def check_series(
     """All checks of all patches, by patch. ``builder`` says with what to build; its flavour does not matter.
 
     A patch that does not apply fails, and the patches after it are not checked. What is not done within
-    ``budget`` seconds is inconclusive. Raises BadInput for a series that is none, LabUnavailable for a full
-    disk or a missing compiler.
+    ``budget`` seconds, or cannot be done, is inconclusive. Raises LabError when the series cannot even be
+    applied, for reasons that are not its own.
     """
     whole = as_series(series)
     deadline = time.monotonic() + budget
@@ -98,8 +98,6 @@ def _guarded(
         for result in make():
             found.append(result)
     except LabError as e:
-        if isinstance(e, LabUnavailable) and "no space left" in e.what:
-            raise
         why = str(e).splitlines()[0]
         found += [unmade(name, p.number, why) for p in prefixes[len(found) :]]
     return found
@@ -185,11 +183,12 @@ def _builds(
     try:
         base = replace(quiet, progress=builder.progress).base(source)
         sides = SideBuilder(quiet, base, source)
-        known = warnings.of_image(sides.one(None, None).image)
+        known = warnings.of_image(base)
     except KernelBuildFailed as e:
         yield from (unmade(name, p.number, f"the base does not build: {e.what}") for p in prefixes)
         return
     failed: tuple[int, str] = (0, "")
+    modular = False
     for p in prefixes:
         if time.monotonic() > deadline:
             yield unmade(name, p.number, _OUT_OF_TIME)
@@ -203,6 +202,8 @@ def _builds(
             failed = failed if failed[1] == _same(e) else (p.number, _same(e))
         else:
             said = warnings.of_image(image)
+            if image.modules and not modular:  # made with it by now
+                known, modular = (*known, *warnings.of_image(sides.one(None, None).image)), True
             lines = tuple(f"warning: {w}" for w in new_warnings(said, known))
             note = "the module alone" if image.modules else "the whole kernel"
             result = CheckResult(name, p.number, Verdict.FAIL if lines else Verdict.PASS, lines[:SHOWN], note)

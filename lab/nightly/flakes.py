@@ -67,7 +67,10 @@ def rerun(
     """Rerun failed scenarios ``count`` times under each kind of seed; those that turn out to be flaky also on
     ``base``. Returns what was found by scenario, and sentences on what was not done."""
     ids, more = list(ids[:MOST]), len(ids) - MOST
-    notes = [f"{more} more failures were not rerun: {len(ids)} at most are"] if more > 0 else []
+    notes: list[str] = []
+    if more > 0:
+        notes.append(f"{more} more failures were not rerun, and the first {MOST} once of each kind")
+        count = min(count, 1)
     if not ids or count < 1:
         return {}, tuple(notes)
 

@@ -215,9 +215,8 @@ class Bench:
     # ---- the base's tree
 
     def _base_tree(self) -> Path:
-        plain = KbuildCheck(
-            "plain", self._check.arch, CHECKS[0].settings if self._check.arch == "x86" else _ARM64
-        )
+        own = self._check
+        plain = CHECKS[0] if own.arch == "x86" else KbuildCheck("plain", own.arch, _ARM64, tool=own.tool)
         prepared = self._publish(plain, (), None)
         return self._publish(self._check, self._targets, prepared)
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,14 @@ from lab.model.kernel import KernelSource, SourceLock
 from lab.model.nightly import CheckResult
 from lab.model.series import KernelVersion, Series
 from lab.model.verdict import Verdict
+from lab.nightly.again import Again
 from lab.nightly.checks import check_series, compared
+from lab.nightly.culprit import Prefixes
 from lab.nightly.kbuild_checks import CHECKS, KbuildCheck, Said, targets
 from lab.nightly.prefixes import prefix
 from lab.nightly.styles import checkpatch, findings
 from lab.progress import NullProgress
-from lab.series import load
+from lab.series import apply, load
 from lab.validate.kernels import Builder, Selectors
 
 MAKEFILE = """\
@@ -31,6 +35,12 @@ allnoconfig:
 prepare:
 \t@:
 drivers/hv/: $(objs)
+bzImage: $(objs)
+\t@mkdir -p $(O)/arch/x86/boot $(O)/include/config
+\t@ld -r -o $(O)/vmlinux $(objs)
+\t@nm $(O)/vmlinux > $(O)/System.map
+\t@cp $(O)/vmlinux $(O)/arch/x86/boot/bzImage
+\t@echo 7.3.4-tiny > $(O)/include/config/kernel.release
 $(O)/%.o: %.c
 \t@echo "  CC      $*.o"
 \t@mkdir -p $(dir $@)
@@ -160,6 +170,41 @@ def test_patches_after_one_that_does_not_apply_are_not_checked(
     (bad,) = by(results, "apply")
     assert (bad.patch, bad.verdict) == (2, Verdict.FAIL)
     assert max(r.patch for r in results) == 2
+
+
+def test_a_patch_that_breaks_the_kernel_is_named_and_is_the_culprit(
+    tmp_path: Path, source: KernelSource, builder: Builder
+) -> None:
+    made = series(
+        tmp_path,
+        source,
+        {"drivers/hv/a.c": "\n" + A},
+        {"drivers/hv/b.c": B.replace("return 1", "return gone")},
+        {"drivers/hv/a.c": A + "\n"},
+    )
+    results = by(check_series(made, source, builder, ("plain",), checks=()), "build:plain")
+    assert [r.verdict for r in results] == [Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE], results
+    assert results[0].note == "the whole kernel"
+    assert "'gone' undeclared" in results[1].lines[0] and results[1].lines[0].startswith("drivers/hv/b.c:4")
+    assert "since patch 2" in results[2].note
+    again = Again(builder, source, "mshv-root", (), tmp_path / "out", time.monotonic() + 600)
+    applied = apply(source, made, builder.cache, builder.progress)
+    prefixes = Prefixes(again, made, applied, builder.base(source), "lab")
+    assert prefixes.culprit_of_phase("build", "").patch == 2
+    assert prefixes.culprit_of_phase("drive", "").why == "phase drive has no culprit to look for"
+    late = Prefixes(replace(again, deadline=time.monotonic()), made, applied, builder.base(source), "lab")
+    assert "no time was left" in str(late.culprit_of_phase("build", ""))
+
+
+def test_the_patch_that_does_not_apply_is_the_culprit(
+    tmp_path: Path, source: KernelSource, builder: Builder
+) -> None:
+    made = series(
+        tmp_path, source, *({f"drivers/hv/{n}.c": t} for n, t in (("a", "\n" + A), ("b", "\n" + B)))
+    )
+    (source.tree / "drivers/hv/b.c").write_text("int other;\n")
+    again = Again(builder, source, "mshv-root", (), tmp_path / "out", time.monotonic() + 600)
+    assert Prefixes(again, made, None, None, "lab").culprit_of_phase("apply", "").patch == 2
 
 
 def test_no_time_left_is_doubt(tmp_path: Path, source: KernelSource, builder: Builder) -> None:

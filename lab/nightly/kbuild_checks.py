@@ -54,6 +54,7 @@ _HEADER_USERS = {
 _ARM64 = {
     "EXPERT": "y",
     "SMP": "y",
+    "EFI": "y",
     "ACPI": "y",
     "PCI": "y",
     "PCI_MSI": "y",

@@ -3,19 +3,29 @@
 
 from __future__ import annotations
 
+import datetime
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lab.judge.armed import required
 from lab.judge.verdict import compare_runs, series_verdict
 from lab.model.claim import ClaimRow, ClaimTable, Finding, Standing
-from lab.model.nightly import Variant
+from lab.model.errors import BadInput
+from lab.model.nightly import BaseFound, BaseGuess, Variant, VariantTask
 from lab.model.result import DetectorProof, KernelRun, PhaseTime, ScenarioOutcome, ValidateResult
+from lab.model.series import Series
 from lab.model.verdict import Verdict
+from lab.nightly import examine as closer
 from lab.nightly import store
+from lab.nightly.quarantine import Entry
 from lab.nightly.rejudge import rejudge
 from lab.nightly.variant import from_result
+from lab.progress import NullProgress
+from lab.validate.kernels import Selectors
+from lab.validate.walk import ValidateRequest
 
 ARMED = tuple(DetectorProof(name, fired=True) for name in required("plain"))
 P, F = Verdict.PASS, Verdict.FAIL
@@ -141,3 +151,33 @@ def test_a_run_that_was_cut_short_stays_in_doubt() -> None:
     judged = rejudge(result(BASE, cut), (), doubtful={}, ignored={"a": "known"})
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert any("ended early" in r for r in judged.reasons)
+
+
+TASK = VariantTask("s/v1/plain", "s.mbox", BaseGuess(BaseFound.GIVEN, ""), Variant(), "out")
+REQUEST = ValidateRequest(Selectors(), ("plain",), Path("out"))
+FOREVER, LONG_AGO = datetime.date(9999, 1, 1), datetime.date(2020, 1, 1)
+
+
+def test_a_variant_whose_failures_are_all_in_quarantine_passes_and_shows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closer.kernels, "read_series", lambda _: Series("s", ()))
+    entries = (Entry("a", "known", FOREVER), Entry("b", "was known", LONG_AGO, where="q.toml:9"))
+    both = result(BASE, ONE_FAILS)
+    told = closer.examine(
+        TASK, REQUEST, both, from_result(both, Variant()), entries, time.monotonic(), NullProgress()
+    )
+    (a, _) = told.scenarios
+    assert (told.verdict, a.quarantined, a.patched, a.counts) == (P, "known", F, None)
+    assert any("quarantine of b ended on 2020-01-01" in note for note in told.notes)
+
+
+def test_a_closer_look_that_fails_leaves_the_verdict_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: object) -> Series:
+        raise BadInput("the series is gone")
+
+    monkeypatch.setattr(closer.kernels, "read_series", gone)
+    both = result(BASE, ONE_FAILS)
+    told = closer.examine(TASK, REQUEST, both, from_result(both, Variant()), (), 0.0, NullProgress())
+    assert (told.verdict, told.reasons) == (both.verdict, both.reasons)
+    assert told.notes[-1] == "failures were not looked at more closely: the series is gone"

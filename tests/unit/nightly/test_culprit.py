@@ -4,11 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.cache import Cache
+from lab.model.errors import KernelBuildFailed
+from lab.model.kernel import KernelImage
+from lab.model.result import ScenarioOutcome
+from lab.model.series import Patch, Series
+from lab.model.verdict import Verdict
+from lab.nightly.again import Kernel, Seen
 from lab.nightly.bisect import Answer, Culprit, Told, first_bad
+from lab.nightly.culprit import Prefixes
 
 
 class Kernels:
@@ -68,3 +79,48 @@ def test_every_thing_is_found_or_enclosed(data: st.DataObject) -> None:
             assert set(range(culprit.first, culprit.last)) <= silent
     assert all(0 < count < total for count, _ in kernels.asked)
     assert len(kernels.asked) == len(set(kernels.asked)), "nothing is asked twice"
+
+
+AT = Path("/nonexistent")
+
+
+class Runs:
+    """Stands for runs of scenarios: by the number of patches in a kernel's key, what fails on it."""
+
+    left = 1000.0
+
+    def __init__(self, cache: Cache, fails: Mapping[str, set[str]]) -> None:
+        self.builder = SimpleNamespace(cache=cache)
+        self.fails = fails
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def run(self, kernel: Kernel, ids: Sequence[str], name: str) -> Seen:
+        self.asked.append((kernel.image.key, tuple(ids)))
+        bad = self.fails[kernel.image.key]
+        return Seen({i: ScenarioOutcome(i, (), Verdict.FAIL if i in bad else Verdict.PASS) for i in ids})
+
+
+def prefixes(runs: Runs, **more: KernelBuildFailed) -> Prefixes:
+    patches = tuple(Patch(f"p{n}", "", "", b"", ()) for n in range(1, 5))
+    built: dict[int, Any] = {
+        n: more.get(f"k{n}") or Kernel(KernelImage(f"k{n}", "", "plain", AT, AT, AT, AT), None)
+        for n in range(1, 4)
+    }
+    return Prefixes(runs, Series("s", patches), None, None, "lab", built)  # type: ignore[arg-type]
+
+
+def test_what_was_seen_of_a_kernel_is_not_asked_again(tmp_path: Path) -> None:
+    runs = Runs(Cache(tmp_path), {"k1": set(), "k2": {"a"}, "k3": {"a"}})
+    found = prefixes(runs).culprits(["a", "b"])
+    assert {i: c.patch for i, c in found.items()} == {"a": 2, "b": 4}
+    assert runs.asked == [("k2", ("a", "b")), ("k1", ("a",)), ("k3", ("b",))]
+    again = Runs(Cache(tmp_path), {})
+    assert prefixes(again).culprits(["a", "b"]) == found
+    assert again.asked == []
+
+
+def test_a_kernel_that_does_not_build_is_gone_round_and_told(tmp_path: Path) -> None:
+    runs = Runs(Cache(tmp_path), {"k1": set(), "k3": {"a"}})
+    (found,) = prefixes(runs, k2=KernelBuildFailed("no semicolon")).culprits(["a"]).values()
+    assert (found.patch, found.first, found.last) == (0, 2, 3)
+    assert found.why == "with 2 applied: it does not build: no semicolon"

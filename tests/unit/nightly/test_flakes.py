@@ -11,7 +11,7 @@ from lab.model.verdict import Verdict
 from lab.nightly.again import Seen, failed
 from lab.nightly.bisect import Culprit
 from lab.nightly.examine import failing, updated
-from lab.nightly.flakes import Reruns, rate, rates, reasons
+from lab.nightly.flakes import MOST, Reruns, rate, rates, reasons, rerun
 
 P, F, DOUBT = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -108,3 +108,47 @@ def test_a_steady_failure_has_its_culprit_and_a_quarantined_one_only_its_reason(
     assert (told.counts, told.culprit, told.reasons) == (F, 2, ("why",))
     aside = updated(scenario(), {}, {}, {"a": "known"})
     assert (aside.counts, aside.quarantined, aside.patched) == (None, "known", F)
+
+
+class Kernels:
+    """Stands for runs: what fails on a kernel by its name, and what was asked."""
+
+    def __init__(self, **fails: set[str]) -> None:
+        self.fails = fails
+        self.asked: list[tuple[str, tuple[str, ...], str, bool]] = []
+
+    def run(self, kernel: str, ids: list[str], name: str, *, fresh: bool = False) -> Seen:
+        self.asked.append((kernel, tuple(ids), name, fresh))
+        bad = self.fails["fresh" if fresh and kernel == "patched" else kernel]
+        return Seen({i: outcome(F if i in bad else P) for i in ids})
+
+
+def test_base_is_only_asked_about_what_is_flaky() -> None:
+    kernels = Kernels(patched={"a", "b"}, fresh={"a"}, base={"b"})
+    found, notes = rerun(kernels, "patched", "base", ["a", "b"], 2)  # type: ignore[arg-type]
+    assert notes == ()
+    assert not found["a"].flaky and found["a"].base is None
+    assert found["b"].flaky and found["b"].base == rate([True, True])
+    assert kernels.asked == [
+        ("patched", ("a", "b"), "again-same-1", False),
+        ("patched", ("a", "b"), "again-same-2", False),
+        ("patched", ("a", "b"), "again-new-1", True),
+        ("patched", ("a", "b"), "again-new-2", True),
+        ("base", ("b",), "again-base-1", False),
+        ("base", ("b",), "again-base-2", False),
+    ]
+
+
+def test_when_nearly_everything_fails_a_part_is_rerun_once() -> None:
+    ids = [f"s{n}" for n in range(MOST + 3)]
+    kernels = Kernels(patched=set(ids), fresh=set(ids))
+    found, notes = rerun(kernels, "patched", None, ids, 5)  # type: ignore[arg-type]
+    assert list(found) == ids[:MOST]
+    assert len(kernels.asked) == 2
+    assert "3 more failures were not rerun" in notes[0]
+
+
+def test_a_recipe_is_not_rerun_after_a_new_boot_as_it_boots_anew_anyway() -> None:
+    kernels = Kernels(patched={"race:x"}, fresh=set())
+    found, _ = rerun(kernels, "patched", None, ["race:x"], 1)  # type: ignore[arg-type]
+    assert (found["race:x"].new, found["race:x"].flaky) == (None, False)

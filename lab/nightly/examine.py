@@ -63,13 +63,15 @@ def examine(
                 phase = _Look(request, series, deadline, progress).phase(told.failed_phase, base)
         elif ids and base is not None and not base.failed_phase:
             look = _Look(request, series, deadline, progress)
-            with progress.phase("rerun", "patched"):
-                doubtful, more = look.rerun(ids, task.reruns)
-            notes = (*notes, *more)
+            if task.reruns > 0:
+                with progress.phase("rerun", "patched"):
+                    doubtful, more = look.rerun(ids, task.reruns)
+                notes = (*notes, *more)
             brought = [s.id for s in told.scenarios if s.change in _BROUGHT]
             steady = [i for i in ids if i in brought and not (i in doubtful and doubtful[i].flaky)]
-            with progress.phase("culprit", "patched"):
-                blamed = look.prefixes().culprits(steady) if steady else {}
+            if steady:
+                with progress.phase("culprit", "patched"):
+                    blamed = look.prefixes().culprits(steady)
     except LabError as e:
         notes = (*notes, f"failures were not looked at more closely: {str(e).splitlines()[0]}")
     judged = rejudge(result, guards, doubtful=flakes.reasons(doubtful), ignored=ignored)
@@ -132,13 +134,11 @@ class _Look:
 
     def phase(self, phase: str, base: KernelRun | None) -> Culprit:
         """The patch with which the kernel ends in ``phase``."""
-        if phase != "apply":
-            self._prepare()
         # Any scenario will do that the base gets through: it is only booted for.
         passed = [o.id for o in (base.outcomes if base else ()) if o.verdict is Verdict.PASS]
         if phase == "boot" and not passed:
             return Culprit(0, 1, len(self._series.patches), "base passes no scenario to boot for")
-        return self.prefixes().culprit_of_phase(phase, passed[0] if passed else "")
+        return self.prefixes(build=phase != "apply").culprit_of_phase(phase, passed[0] if passed else "")
 
     def rerun(self, ids: Sequence[str], count: int) -> tuple[dict[str, Reruns], tuple[str, ...]]:
         """Reruns of failed scenarios, and notes."""
@@ -150,8 +150,10 @@ class _Look:
         patched, before = Kernel(both.patched.image, applied), Kernel(both.base.image, None)
         return flakes.rerun(self._again, patched, before, ids, count)
 
-    def prefixes(self) -> Prefixes:
-        """The series, patch by patch."""
+    def prefixes(self, *, build: bool = True) -> Prefixes:
+        """The series, patch by patch; without ``build`` for no more than applying them."""
+        if build:
+            self._prepare()
         request, selectors = self._request, self._request.selectors
         runner = Runner(self._builder.cache, NullProgress(), request.machine, request.params, selectors.qemu)
         return Prefixes(self._again, self._series, self._applied, self._base, runner.lab_key())

@@ -16,6 +16,7 @@ from lab.model.kernel import KernelImage
 LOG = "build.log"
 KEPT = "warnings.txt"
 _WARNING = re.compile(r"^(\S+?):(\d+)(?::\d+)?: warning: (.*)$")
+_ERROR = re.compile(r"^(\S+?):(\d+)(?::\d+)?: (?:fatal )?error: (.*)$")
 _COMPILED = re.compile(r"^  CC +(?:\[M\] +)?(\S+)\.o$")
 _SOURCE = re.compile(r"^(?:\S*?/)?src/")
 """The folder in which a build sees its source, whether it names it from the root or from the objects."""
@@ -23,10 +24,12 @@ _SOURCE = re.compile(r"^(?:\S*?/)?src/")
 
 def parse(lines: Iterable[str]) -> tuple[str, ...]:
     """Warnings of a compiler in a build's log, each once: ``FILE:LINE: TEXT [-WOPTION]``."""
-    found = (_WARNING.match(line) for line in lines)
-    return tuple(
-        dict.fromkeys(f"{_SOURCE.sub('', m[1], count=1)}:{m[2]}: {m[3].strip()}" for m in found if m)
-    )
+    return _said(_WARNING, lines)
+
+
+def errors(lines: Iterable[str]) -> tuple[str, ...]:
+    """Errors of a compiler in a build's log, as :func:`parse`."""
+    return _said(_ERROR, lines)
 
 
 def together(lines: Iterable[str], earlier: Iterable[str]) -> tuple[str, ...]:
@@ -53,6 +56,13 @@ def read(entry: Path) -> tuple[str, ...]:
 def of_image(image: KernelImage) -> tuple[str, ...]:
     """What was warned of when this kernel, or the module that makes it another one, was built."""
     return read((image.modules[0] if image.modules else image.bzimage).parent)
+
+
+def _said(pattern: re.Pattern[str], lines: Iterable[str]) -> tuple[str, ...]:
+    found = (pattern.match(line) for line in lines)
+    return tuple(
+        dict.fromkeys(f"{_SOURCE.sub('', m[1], count=1)}:{m[2]}: {m[3].strip()}" for m in found if m)
+    )
 
 
 def _log(entry: Path) -> list[str]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lab.cli.selectors import add_kernel_selectors, add_machine, selectors_of
-from lab.cli.validate import write_reports
 from lab.judge import claims as judge
 from lab.machine.qemu import choose_accel, find_qemu
 from lab.model.claim import Claim, ClaimTable, Standing
 from lab.model.errors import BadInput, ExitCode
 from lab.model.result import KernelRun
+from lab.nightly.outputs import write_reports
 from lab.progress import TextProgress
 from lab.race.judging import RecipesUnderTest
 from lab.race.recipes import load_all as load_recipes

@@ -14,13 +14,12 @@ from typing import Any
 from lab.cli.selectors import add_kernel_selectors, add_machine, check_expression, selectors_of
 from lab.machine.qemu import choose_accel, describe, find_qemu
 from lab.model.errors import BadInput
-from lab.model.result import ValidateResult
+from lab.nightly.outputs import write_reports
 from lab.progress import TextProgress
 from lab.race.judging import RecipesUnderTest
 from lab.race.recipes import load_all, recipes_dir
-from lab.report import html, junit, mail, result_json, terminal
+from lab.report import result_json, terminal
 from lab.templates import load_machine, parse_params
-from lab.validate.attachments import collect
 from lab.validate.kernels import embedded_series
 from lab.validate.walk import ValidateRequest, validate
 
@@ -122,16 +121,6 @@ def _check_early(args: argparse.Namespace) -> str:
     accel = choose_accel(spec, qemu)
     check_expression(args.expression)
     return describe(qemu, accel)
-
-
-def write_reports(result: ValidateResult, out: Path) -> None:
-    """result.json, junit.xml, report.html, summary.txt and the lock file in ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "result.json").write_text(result_json.dumps(result) + "\n")
-    (out / "junit.xml").write_text(junit.xml(result))
-    (out / "report.html").write_text(html.page(result, collect(out)))
-    (out / "summary.txt").write_text(mail.text(result))
-    (out / "base.lock").write_text(result_json.lock(result) + "\n")
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -141,6 +141,8 @@ class VariantTask:
     """The quarantine file, as ``series``; "" for none."""
     claims: str = ""
     """The series' claims file, as ``series``; "" for none."""
+    coverage: bool = False
+    """Measure which changed lines run: all scenarios once more, on a kernel with counters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the scenarios whose ids it lists, in its order",
     )
     add("--hvlab-stop-at-failure", action="store_true", help="end the run at the first scenario that fails")
+    add("--hvlab-fresh", action="store_true", help="boot each lab from the start, never from a snapshot")
     add("--hvlab-out", metavar="DIR", type=Path, help="folder for evidence files")
     add("--hvlab-report", metavar="FILE", type=Path, help="write outcomes as JSON lines")
     add("--hvlab-counters", metavar="DIR", type=Path, help="keep the counters of a profiled kernel here")

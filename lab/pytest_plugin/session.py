@@ -26,7 +26,7 @@ from lab.usage import cpu_seconds
 from lab.validate import allowlist
 from lab.validate.abilities import probe_abilities
 from lab.validate.base import BaseLab
-from lab.validate.bringup import BootRequest
+from lab.validate.bringup import BootRequest, Lab
 from lab.validate.counters import CounterKeeper
 from lab.validate.exchange import ReportWriter, outcome_to_json, read_kernel_file
 from lab.validate.external import ExternalLab
@@ -50,6 +50,7 @@ class SessionOptions:
     report: Path | None
     keep: str | None
     counters: Path | None = None
+    fresh: bool = False
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> SessionOptions:
@@ -75,6 +76,7 @@ class SessionOptions:
             report=get("--hvlab-report"),
             keep=get("--hvlab-keep"),
             counters=get("--hvlab-counters"),
+            fresh=get("--hvlab-fresh"),
         )
 
 
@@ -254,7 +256,8 @@ class LabSession:
             self._counters.booted()
         for attempt in (1, 2):
             try:
-                lab = boot_or_fork(request, self.progress)
+                bring = Lab.boot if self.options.fresh else boot_or_fork
+                lab = bring(request, self.progress)
                 break
             except GuestDied as e:
                 if e.kind == "tripwire" and attempt == 1:

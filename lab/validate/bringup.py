@@ -72,6 +72,11 @@ class BootRequest:
     name: str | None = None
     detached: bool = False
 
+    @property
+    def driver_args(self) -> tuple[str, ...]:
+        """Everything on the kernel's command line that a module of it could mean."""
+        return (*self.machine.kernel_args, *self.kernel_args)
+
 
 @dataclass(frozen=True, slots=True)
 class Images:
@@ -127,7 +132,7 @@ class Lab(BaseLab):
             keys.save(folder.path)
             # On any other machine the driver would only refuse to load.
             wanted = modules and request.machine.hypervisor == "stand-in"
-            more = _modules(request.kernel, request.kernel_args) if wanted else {}
+            more = _modules(request.kernel, request.driver_args) if wanted else {}
             if isinstance(request.machine.child, LinuxChild):
                 more |= child_overlay(keys.public, request.kernel.bzimage, folder.path)
             ramdisk = folder.path / RAMDISK

@@ -51,6 +51,8 @@ class DriveRequest:
     order: tuple[str, ...] = ()
     """Only the scenarios with these ids, in this order."""
     stop_at_failure: bool = False
+    fresh: bool = False
+    """Boot each lab from the start, never from a snapshot."""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,8 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         argv.append(f"--hvlab-order={request.out / ORDER}")
     if request.stop_at_failure:
         argv.append("--hvlab-stop-at-failure")
+    if request.fresh:
+        argv.append("--hvlab-fresh")
     if request.keep:
         argv.append(f"--hvlab-keep={request.keep}")
     return argv

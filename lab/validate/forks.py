@@ -44,7 +44,7 @@ def boot_or_fork(request: BootRequest, progress: Progress, cache: Cache | None =
         progress.note(f"no snapshot: {e.what}; booting instead")
         return Lab.boot(request, progress, cache)
     try:
-        lab.load_modules(request.kernel_args)
+        lab.load_modules(request.driver_args)
     except BaseException:
         lab.close()
         raise

@@ -44,6 +44,8 @@ class Selectors:
     jobs: int = 0
     config: tuple[Path, ...] = ()
     """Configuration fragments of the user's own, on top of the flavour's."""
+    claims: Path | None = None
+    """The series' claims file, where it is not the one beside it."""
 
     @property
     def make_jobs(self) -> int:
@@ -86,7 +88,7 @@ def read_series(selectors: Selectors) -> Series | None:
     if selectors.series is None:
         return None
     stdin = sys.stdin.buffer if selectors.series == "-" else io.BytesIO()
-    return load_series(selectors.series, selectors.tree, stdin)
+    return load_series(selectors.series, selectors.tree, stdin, selectors.claims)
 
 
 def fetch(selectors: Selectors, series: Series | None, cache: Cache, progress: Progress) -> KernelSource:

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which patch of a series brings a failure: kernels with the first patches only, and the failure on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lab.build.module import can_build_module_only
+from lab.hashing import digest
+from lab.model.errors import KernelBuildFailed, LabError, SeriesDoesNotApply
+from lab.model.kernel import AppliedSeries, KernelImage
+from lab.model.series import Series
+from lab.nightly.again import LEAST, Again, Kernel, failed
+from lab.nightly.bisect import Answer, Culprit, Told, first_bad
+from lab.nightly.prefixes import prefix
+from lab.progress import NullProgress
+from lab.series import apply
+from lab.validate.sides import SideBuilder
+
+KIND = "culprit"
+PHASES = ("apply", "build", "boot")
+"""Phases whose failure has a culprit among the patches."""
+
+
+@dataclass(slots=True)
+class Prefixes:
+    """The kernels of a series' prefixes, built as the whole series is, and what fails on them.
+
+    ``lab_key`` is everything but kernel and scenario that decides an outcome.
+    """
+
+    again: Again
+    series: Series
+    applied: AppliedSeries | None
+    base: KernelImage | None
+    lab_key: str
+    _built: dict[int, Kernel | KernelBuildFailed] = field(default_factory=dict)
+
+    def culprits(self, ids: Sequence[str]) -> dict[str, Culprit]:
+        """The first patch with which each scenario fails; it passes on the base and fails with them all."""
+        return first_bad(len(self.series.patches), ids, self._scenarios)
+
+    def culprit_of_phase(self, phase: str, probe: str) -> Culprit:
+        """The first patch with which the kernel ends in a phase. ``probe`` is a scenario to boot for."""
+        ask: dict[str, Callable[[int, Sequence[str]], Mapping[str, Told]]] = {
+            "apply": lambda count, ids: dict.fromkeys(ids, self._applies(count)),
+            "build": lambda count, ids: dict.fromkeys(ids, self._builds(count)),
+            "boot": lambda count, ids: dict.fromkeys(ids, self._boots(count, probe)),
+        }
+        if phase not in ask:
+            return Culprit(0, 1, len(self.series.patches), f"phase {phase} has no culprit to look for")
+        return first_bad(len(self.series.patches), [phase], ask[phase])[phase]
+
+    # ---- what is asked of a prefix
+
+    def _applies(self, count: int) -> Told:
+        b = self.again.builder
+        try:
+            apply(self.again.source, prefix(self.series, count), b.cache, b.progress)
+        except SeriesDoesNotApply:
+            return Told(Answer.BAD)
+        return Told(Answer.GOOD)
+
+    def _builds(self, count: int) -> Told:
+        if self.again.left < LEAST:
+            return Told(Answer.UNKNOWN, "no time was left")
+        try:
+            made = self._kernel(count)
+        except LabError as e:
+            return Told(Answer.UNKNOWN, str(e).splitlines()[0])
+        return Told(Answer.BAD if isinstance(made, KernelBuildFailed) else Answer.GOOD)
+
+    def _boots(self, count: int, probe: str) -> Told:
+        try:
+            made = self._kernel(count)
+        except LabError as e:
+            return Told(Answer.UNKNOWN, str(e).splitlines()[0])
+        if isinstance(made, KernelBuildFailed):
+            return Told(Answer.UNKNOWN, f"it does not build: {made.what}")
+        seen = self.again.run(made, [probe], f"first-{count}")
+        if seen.boot_failure:
+            return Told(Answer.BAD)
+        return Told(Answer.GOOD) if seen.outcomes else Told(Answer.UNKNOWN, seen.broken or "nothing was seen")
+
+    def _scenarios(self, count: int, ids: Sequence[str]) -> dict[str, Told]:
+        if self.again.left < LEAST:
+            return dict.fromkeys(ids, Told(Answer.UNKNOWN, "no time was left"))
+        try:
+            made = self._kernel(count)
+        except LabError as e:
+            return dict.fromkeys(ids, Told(Answer.UNKNOWN, str(e).splitlines()[0]))
+        if isinstance(made, KernelBuildFailed):
+            return dict.fromkeys(ids, Told(Answer.UNKNOWN, f"it does not build: {made.what}"))
+        known = {i: told for i in ids if (told := self._known(made.image, i)) is not None}
+        open_ones = [i for i in ids if i not in known]
+        if open_ones:
+            seen = self.again.run(made, open_ones, f"first-{count}")
+            for i in open_ones:
+                bad = failed(seen.outcomes.get(i))
+                if seen.boot_failure:
+                    known[i] = Told(Answer.UNKNOWN, f"it does not boot: {seen.boot_failure}")
+                elif bad is None:
+                    said = seen.outcomes[i].reasons if i in seen.outcomes else ()
+                    known[i] = Told(
+                        Answer.UNKNOWN, seen.broken or "; ".join(said[:1]) or "it was not decided"
+                    )
+                else:
+                    known[i] = Told(Answer.BAD if bad else Answer.GOOD)
+                    self._keep(made.image, i, known[i])
+        return known
+
+    # ---- kernels, and what is known of them
+
+    def _kernel(self, count: int) -> Kernel | KernelBuildFailed:
+        """Raises LabError for what is no failure of a build."""
+        if count not in self._built:
+            self._built[count] = self._make(count)
+        return self._built[count]
+
+    def _make(self, count: int) -> Kernel | KernelBuildFailed:
+        source, builder = self.again.source, self.again.builder
+        assert self.base is not None and self.applied is not None
+        part = prefix(self.series, count)
+        applied = apply(source, part, builder.cache, builder.progress)
+        way = builder.short_way and can_build_module_only(source, self.applied)
+        quiet = replace(builder, short_way=way, progress=NullProgress())
+        builder.progress.step(count, len(self.series.patches), f"kernel with the first {count} patches")
+        try:
+            image = SideBuilder(quiet, self.base, source).one(part, applied).image
+        except KernelBuildFailed as e:
+            return e
+        return Kernel(image, applied)
+
+    def _key(self, image: KernelImage, scenario: str) -> str:
+        return digest(KIND, image.key, *image.fixes, self.lab_key, scenario)
+
+    def _known(self, image: KernelImage, scenario: str) -> Told | None:
+        entry = self.again.builder.cache.get(KIND, self._key(image, scenario))
+        return Told(Answer(json.loads((entry / "told.json").read_text()))) if entry else None
+
+    def _keep(self, image: KernelImage, scenario: str, told: Told) -> None:
+        def produce(entry: Path) -> None:
+            (entry / "told.json").write_text(json.dumps(told.answer.value))
+
+        about = {"kernel": image.key, "scenario": scenario}
+        self.again.builder.cache.publish(KIND, self._key(image, scenario), produce, about=about)

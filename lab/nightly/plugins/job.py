@@ -9,10 +9,14 @@ output it writes lines ``[KIND, TEXT]``: ``note``, ``step``, ``retired`` (a host
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import shutil
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +25,13 @@ from avocado.core.job import Job
 from avocado.core.nrunner.runnable import RUNNERS_REGISTRY_STANDALONE_EXECUTABLE, Runnable
 from avocado.core.suite import TestSuite
 
+from lab.nightly.attempt import DYING_SECONDS
 from lab.nightly.hosts import Host
 from lab.nightly.outcome import Place
 from lab.nightly.plugins import runner
 
 _SOCKET = "status.sock"
+_TEMP = "tmp"
 
 
 class MatrixJob(Job):
@@ -71,6 +77,8 @@ def main() -> int:
     events = _events()
     request = json.loads(sys.stdin.buffer.readline())
     folder = Path(request["folder"])
+    lock = _alone(folder)
+    _use_for_temporary_files(folder / _TEMP)
     hosts = [Host(h[0], h[1], Path(h[2]), Path(h[3]), h[4]) for h in request["hosts"]]
     # The one of this environment, not whichever comes first in PATH.
     RUNNERS_REGISTRY_STANDALONE_EXECUTABLE[runner.KIND] = [sys.executable, "-P", "-m", runner.__name__]
@@ -81,7 +89,30 @@ def main() -> int:
     with job:
         code = int(job.run())
     _close_loop()
+    shutil.rmtree(folder / _TEMP, ignore_errors=True)
+    os.close(lock)
     return code
+
+
+def _alone(folder: Path) -> int:
+    """Lock the folder against another job; one that was killed a moment ago may still be ending."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + DYING_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                sys.exit(f"another run works in {folder}: wait for it, or end it")
+            time.sleep(0.2)
+
+
+def _use_for_temporary_files(folder: Path) -> None:
+    """Avocado's go here and no further: variants have the machine's own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    tempfile.tempdir = str(folder)
 
 
 def _events() -> Any:

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The matrix on this machine and on three SSH hosts, through deaths of hosts and of the whole run.
+
+Real Avocado, real SSH servers; only the variants are stand-ins, of a few seconds each.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.machine.proc import find_by_argument
+from lab.model.nightly import BaseFound, BaseGuess, Variant, VariantResult, VariantTask
+from lab.nightly import store
+from lab.nightly.guard import descendants
+
+sys.path.insert(0, str(Path(__file__).parent))
+import network
+
+HERE = Path(__file__).parent
+BUDGET = 180.0
+"""Longest time for anything here, on a machine that is busy otherwise."""
+
+pytestmark = pytest.mark.skipif(bool(network.missing()), reason=network.missing())
+
+
+class Matrix:
+    """Tasks in a folder, and runs of them."""
+
+    def __init__(self, folder: Path, count: int, seconds: float, budget: float = 120.0) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.token = f"hvt-token-{secrets.token_hex(6)}"
+        self.records = []
+        for n in range(count):
+            series = folder / f"s{n}" / "series.mbox"
+            series.parent.mkdir(parents=True)
+            series.write_text("good" if n % 2 else "bad")
+            guess = BaseGuess(BaseFound.NONE, "not needed")
+            task = VariantTask(f"s{n}/v1/plain", "series.mbox", guess, Variant(budget=budget), "plain")
+            store.save(series.with_name("task.json"), task)
+            self.records.append(series.with_name("task.json"))
+
+    def start(self, net: network.Network | None = None, hosts: str = "hosts.toml") -> subprocess.Popen[str]:
+        """Start a run; on the hosts of ``net``, or here."""
+        where = str(net.folder / hosts) if net else "-"
+        standin = [sys.executable, HERE / "standin.py", self.token, str(self.seconds)]
+        argv = [sys.executable, HERE / "driver.py", self.folder / "out", where, *self.records, "--", *standin]
+        return subprocess.Popen(
+            net.here(argv) if net else [str(a) for a in argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "TMPDIR": str(self.temp())},
+        )
+
+    def temp(self) -> Path:
+        """Where whatever is forgotten would lie."""
+        (folder := self.folder / "tmp").mkdir(exist_ok=True)
+        return folder
+
+    def results(self) -> list[VariantResult | None]:
+        """What is there now."""
+        files = [r.parent / "plain" / "variant.json" for r in self.records]
+        return [store.load(f, VariantResult) if f.exists() else None for f in files]
+
+    def running(self) -> bool:
+        """Whether any process of any variant runs, on any host."""
+        return bool(find_by_argument(self.token))
+
+    def nothing_left(self, budget: float = 5.0) -> None:
+        """No process, no temporary file, no half of a result."""
+        until(lambda: not self.running(), budget, "processes of variants")
+        assert list(self.temp().iterdir()) == []
+        assert [p for p in self.folder.rglob("*") if p.name.startswith(".")] == []
+
+
+def until(what: Callable[[], bool], budget: float, name: str) -> None:
+    """Wait until ``what``."""
+    deadline = time.monotonic() + budget
+    while not what():
+        assert time.monotonic() < deadline, f"{name}: not within {budget} s"
+        time.sleep(0.1)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of a run that must succeed; what it said."""
+    said, _ = process.communicate(timeout=BUDGET)
+    assert process.returncode == 0, said
+    return said
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to a run and all of its processes on this machine, but not to guards and what they guard."""
+    started = set(descendants(process.pid))
+    for guarded in [p for p in started if b"lab.nightly.guard" in Path(f"/proc/{p}/cmdline").read_bytes()]:
+        started -= {guarded, *descendants(guarded)}
+    for pid in [process.pid, *started]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=10)
+
+
+def without_host(results: list[VariantResult | None]) -> list[VariantResult | None]:
+    return [replace(r, host="") if r else None for r in results]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> list[VariantResult | None]:
+    """What a run on this machine gives."""
+    matrix = Matrix(tmp_path_factory.mktemp("local"), 6, 0.2)
+    said = finish(matrix.start())
+    assert [line for line in said.splitlines() if line.startswith("done")] == [
+        f"done {r}" for r in matrix.records
+    ]
+    matrix.nothing_left()
+    return matrix.results()
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[network.Network]:
+    with network.Network(tmp_path / "net") as net:
+        hosts = [h.host() for h in net.hosts]
+        tables = [f'[[host]]\naddress = "{h.address}"\ncheckout = "{h.checkout}"\n' for h in hosts]
+        keys = 'known_hosts = "known_hosts"\nidentity = "client"\n'
+        (net.folder / "hosts.toml").write_text(keys + "".join(tables))
+        yield net
+        survivors = [h for h in net.hosts if h.init is not None]
+        for host in survivors:
+            until(lambda host=host: not any(host.state.iterdir()), 5, f"files of {host.address}")
+    assert net.name not in network.run("ip", "netns", "list")
+
+
+def test_results_are_those_of_a_local_run_when_a_host_dies_half_way(
+    net: network.Network, tmp_path: Path, local: list[VariantResult | None]
+) -> None:
+    matrix = Matrix(tmp_path / "m", 6, 4.0)
+    process = matrix.start(net)
+    victim = net.hosts[1]
+    until(lambda: victim.runs(matrix.token), BUDGET, "the second host runs something")
+    victim.power_off()
+    said = finish(process)
+    results = matrix.results()
+    assert without_host(results) == local
+    hosts = {r.host for r in results if r}
+    assert hosts == {net.hosts[0].host().address, net.hosts[2].host().address}
+    assert f"host retired: {victim.host().address}" in said
+    assert sorted(x for x in said.splitlines() if x.startswith("done")) == [
+        f"done {r}" for r in matrix.records
+    ]
+    for record in matrix.records:
+        text = (record.parent / "plain" / "evidence" / "console.txt").read_text()
+        assert text == (record.parent / "series.mbox").read_text()
+    matrix.nothing_left()
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["here", "on hosts"])
+def test_a_run_killed_as_a_whole_leaves_nothing_and_goes_on_where_it_was(
+    remote: bool, tmp_path: Path, local: list[VariantResult | None], request: pytest.FixtureRequest
+) -> None:
+    net = request.getfixturevalue("net") if remote else None
+    matrix = Matrix(tmp_path / "m", 6, 3.0)
+    process = matrix.start(net)
+    until(
+        lambda: sum(r is not None for r in matrix.results()) >= 2 and matrix.running(), BUDGET, "two results"
+    )
+    kill_all(process)
+    until(lambda: not matrix.running(), 60, "the end of what was killed")
+    before = {f: f.stat().st_mtime_ns for f in matrix.folder.rglob("variant.json")}
+    assert 2 <= len(before) < 6
+    said = finish(matrix.start(net))
+    assert {f: f.stat().st_mtime_ns for f in before} == before, "a finished variant was run again"
+    assert said.count("has its result already") == len(before)
+    assert without_host(matrix.results()) == local
+    matrix.nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_has_ended_all_when_it_ends(
+    number: signal.Signals, net: network.Network, tmp_path: Path
+) -> None:
+    matrix = Matrix(tmp_path / "m", 3, 60.0)
+    process = matrix.start(net)
+    until(lambda: all(h.runs(matrix.token) for h in net.hosts), BUDGET, "all hosts run something")
+    process.send_signal(number)
+    process.communicate(timeout=BUDGET)
+    assert process.returncode != 0
+    assert matrix.results() == [None] * 3
+    matrix.nothing_left(budget=0.0)
+
+
+def test_a_host_whose_cable_is_cut_ends_its_variant_itself(net: network.Network, tmp_path: Path) -> None:
+    matrix = Matrix(tmp_path / "m", 1, 8.0)
+    matrix.seconds = 100.0
+    process = matrix.start(net)
+    until(lambda: any(h.runs(matrix.token) for h in net.hosts), BUDGET, "a host runs it")
+    victim = next(h for h in net.hosts if h.runs(matrix.token))
+    victim.unplug()
+    others = [h for h in net.hosts if h is not victim]
+    until(lambda: any(h.runs(matrix.token) for h in others), 60, "another host runs it")
+    until(lambda: not victim.runs(matrix.token), 90, "the host that was cut off ends it")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=BUDGET)
+    matrix.nothing_left(budget=0.0)
+
+
+def test_a_variant_that_loses_two_hosts_is_lost_and_run_again_later(
+    net: network.Network, tmp_path: Path, local: list[VariantResult | None]
+) -> None:
+    matrix = Matrix(tmp_path / "m", 1, 5.0)
+    process = matrix.start(net)
+    for _ in range(2):
+        until(lambda: any(h.runs(matrix.token) for h in net.hosts), BUDGET, "a host runs it")
+        next(h for h in net.hosts if h.runs(matrix.token)).power_off()
+    said = finish(process)
+    assert said.count("host retired") == 2
+    (lost,) = matrix.results()
+    assert lost is not None and lost.lost == "lost 2 hosts in a row" and lost.verdict == "inconclusive"
+    assert len(lost.evidence) == 2
+    finish(matrix.start(net))
+    assert without_host(matrix.results()) == local[:1]
+    matrix.nothing_left()
+
+
+def test_a_host_with_a_key_that_is_not_known_runs_nothing(net: network.Network, tmp_path: Path) -> None:
+    known = net.folder / "known_hosts"
+    other = known.read_text().splitlines()[0].split(" ", 1)[1]
+    known.write_text("".join(f"{h.address} {other}\n" for h in net.hosts[1:]))
+    matrix = Matrix(tmp_path / "m", 1, 0.2)
+    said = finish(matrix.start(net))
+    assert said.count("Host key verification failed") == 3
+    (lost,) = matrix.results()
+    assert lost is not None and lost.lost == "no host is left to run it"
+    assert not any("Accepted publickey" in h.log.read_text() for h in net.hosts)
+
+
+def test_a_variant_over_its_budget_is_killed_with_all_it_started(
+    net: network.Network, tmp_path: Path
+) -> None:
+    matrix = Matrix(tmp_path / "m", 1, 60.0, budget=2.0)
+    finish(matrix.start(net))
+    (lost,) = matrix.results()
+    assert lost is not None and lost.lost == "not done within its budget of 2 s"
+    assert "step 0 of s0/v1/plain" in lost.evidence
+    matrix.nothing_left(budget=0.0)

@@ -47,6 +47,16 @@ def run(place: Place, command: Sequence[str], wanted: Callable[[], bool]) -> Gen
         os.close(lock)
 
 
+def wait_until_ended(place: Place) -> None:
+    """Wait until nothing of a variant that is ending runs here any more; LabUnavailable when it goes on."""
+    if place.folder.is_dir():
+        lock = os.open(place.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _take(lock, place)
+        finally:
+            os.close(lock)
+
+
 def _take(lock: int, place: Place) -> None:
     """What a killed run left may still be dying: its guard holds the lock until all is gone."""
     deadline = time.monotonic() + DYING_SECONDS

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from lab.model.errors import BadInput, LabUnavailable
-from lab.nightly.attempt import DYING_SECONDS
+from lab.nightly.attempt import DYING_SECONDS, wait_until_ended
 from lab.nightly.hosts import Host
 from lab.nightly.outcome import Place
 from lab.progress import Progress
@@ -73,7 +73,11 @@ def run_matrix(
         "command": list(command),
     }
     names = {str(place.file): task for task, place in waiting}
-    _follow(request, folder / LOG, names, progress, on_done)
+    try:
+        _follow(request, folder / LOG, names, progress, on_done)
+    finally:
+        for _, place in waiting:  # of a job that was killed something may still be ending
+            wait_until_ended(place)
     for name in names:
         raise LabUnavailable(
             f"Avocado ended without a result of {len(names)} variants",

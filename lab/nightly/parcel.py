@@ -102,6 +102,8 @@ def incoming(folder: Path) -> Iterator[Path]:
             target = folder / path.name
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
+            elif path.is_dir():
+                target.unlink(missing_ok=True)
             path.replace(target)
     finally:
         shutil.rmtree(temp, ignore_errors=True)

@@ -7,107 +7,20 @@ Real Avocado, real SSH servers; only the variants are stand-ins, of a few second
 from __future__ import annotations
 
 import os
-import secrets
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab.machine.proc import find_by_argument
-from lab.model.nightly import BaseFound, BaseGuess, Variant, VariantResult, VariantTask
-from lab.nightly import store
+from lab.model.nightly import VariantResult
 from lab.nightly.guard import descendants
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network
-
-HERE = Path(__file__).parent
-BUDGET = 180.0
-"""Longest time for anything here, on a machine that is busy otherwise."""
-
-pytestmark = pytest.mark.skipif(bool(network.missing()), reason=network.missing())
-
-
-class Matrix:
-    """Tasks in a folder, and runs of them."""
-
-    def __init__(self, folder: Path, count: int, seconds: float, budget: float = 120.0) -> None:
-        self.folder, self.seconds = folder, seconds
-        self.token = f"hvt-token-{secrets.token_hex(6)}"
-        self.records = []
-        for n in range(count):
-            series = folder / f"s{n}" / "series.mbox"
-            series.parent.mkdir(parents=True)
-            series.write_text("good" if n % 2 else "bad")
-            guess = BaseGuess(BaseFound.NONE, "not needed")
-            task = VariantTask(f"s{n}/v1/plain", "series.mbox", guess, Variant(budget=budget), "plain")
-            store.save(series.with_name("task.json"), task)
-            self.records.append(series.with_name("task.json"))
-
-    def start(self, net: network.Network | None = None, hosts: str = "hosts.toml") -> subprocess.Popen[str]:
-        """Start a run; on the hosts of ``net``, or here."""
-        where = str(net.folder / hosts) if net else "-"
-        standin = [sys.executable, HERE / "standin.py", self.token, str(self.seconds)]
-        argv = [sys.executable, HERE / "driver.py", self.folder / "out", where, *self.records, "--", *standin]
-        return subprocess.Popen(
-            net.here(argv) if net else [str(a) for a in argv],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "TMPDIR": str(self.temp())},
-        )
-
-    def temp(self) -> Path:
-        """Where whatever is forgotten would lie."""
-        (folder := self.folder / "tmp").mkdir(exist_ok=True)
-        return folder
-
-    def results(self) -> list[VariantResult | None]:
-        """What is there now."""
-        files = [r.parent / "plain" / "variant.json" for r in self.records]
-        return [store.load(f, VariantResult) if f.exists() else None for f in files]
-
-    def running(self) -> bool:
-        """Whether any process of any variant runs, on any host."""
-        return bool(find_by_argument(self.token))
-
-    def nothing_left(self, budget: float = 5.0) -> None:
-        """No process, no temporary file, no half of a result."""
-        until(lambda: not self.running(), budget, "processes of variants")
-        assert list(self.temp().iterdir()) == []
-        assert [p for p in self.folder.rglob("*") if p.name.startswith(".")] == []
-
-
-def until(what: Callable[[], bool], budget: float, name: str) -> None:
-    """Wait until ``what``."""
-    deadline = time.monotonic() + budget
-    while not what():
-        assert time.monotonic() < deadline, f"{name}: not within {budget} s"
-        time.sleep(0.1)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for the end of a run that must succeed; what it said."""
-    said, _ = process.communicate(timeout=BUDGET)
-    assert process.returncode == 0, said
-    return said
-
-
-def kill_all(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to a run and all of its processes on this machine, but not to guards and what they guard."""
-    started = set(descendants(process.pid))
-    for guarded in [p for p in started if b"lab.nightly.guard" in Path(f"/proc/{p}/cmdline").read_bytes()]:
-        started -= {guarded, *descendants(guarded)}
-    for pid in [process.pid, *started]:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=10)
+from runs import BUDGET, Matrix, finish, kill_all, until
 
 
 def without_host(results: list[VariantResult | None]) -> list[VariantResult | None]:
@@ -128,6 +41,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> list[VariantResult | None
 
 @pytest.fixture
 def net(tmp_path: Path) -> Iterator[network.Network]:
+    if why := network.missing():
+        pytest.skip(why)
     with network.Network(tmp_path / "net") as net:
         hosts = [h.host() for h in net.hosts]
         tables = [f'[[host]]\naddress = "{h.address}"\ncheckout = "{h.checkout}"\n' for h in hosts]
@@ -171,7 +86,7 @@ def test_a_run_killed_as_a_whole_leaves_nothing_and_goes_on_where_it_was(
     matrix = Matrix(tmp_path / "m", 6, 3.0)
     process = matrix.start(net)
     until(
-        lambda: sum(r is not None for r in matrix.results()) >= 2 and matrix.running(), BUDGET, "two results"
+        lambda: sum(r is not None for r in matrix.results()) >= 2 and matrix.at_work(), BUDGET, "two results"
     )
     kill_all(process)
     until(lambda: not matrix.running(), 60, "the end of what was killed")
@@ -252,3 +167,32 @@ def test_a_variant_over_its_budget_is_killed_with_all_it_started(
     assert lost is not None and lost.lost == "not done within its budget of 2 s"
     assert "step 0 of s0/v1/plain" in lost.evidence
     matrix.nothing_left(budget=0.0)
+
+
+def processes(root: int, words: bytes) -> list[int]:
+    return [p for p in descendants(root) if words in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
+def test_a_variant_whose_runner_is_killed_is_lost_and_the_next_one_runs(tmp_path: Path) -> None:
+    matrix = Matrix(tmp_path / "m", 2, 3.0)
+    process = matrix.start()
+    until(matrix.at_work, BUDGET, "the first variant runs")
+    (runner,) = processes(process.pid, b"lab.nightly.plugins.runner")
+    os.kill(runner, signal.SIGKILL)
+    finish(process)
+    first, second = matrix.results()
+    assert first is not None and first.lost == "Avocado's runner was killed by signal 9"
+    assert second is not None and second.verdict == "pass"
+    matrix.nothing_left(budget=30)
+
+
+def test_a_job_that_is_killed_is_told_and_takes_its_variant_along(tmp_path: Path) -> None:
+    matrix = Matrix(tmp_path / "m", 2, 30.0)
+    process = matrix.start()
+    until(matrix.at_work, BUDGET, "the first variant runs")
+    (job,) = processes(process.pid, b"lab.nightly.plugins.job")
+    os.kill(job, signal.SIGKILL)
+    said, _ = process.communicate(timeout=BUDGET)
+    assert process.returncode != 0 and "Avocado ended without a result of 2 variants" in said
+    assert matrix.results() == [None, None]
+    assert not matrix.running()

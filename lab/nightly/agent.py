@@ -27,13 +27,17 @@ from avocado.core.nrunner.runnable import Runnable
 from avocado.core.nrunner.task import json_dumps
 
 import lab
+from lab.hashing import digest, tree_digest
 from lab.machine.proc import ProcessId
 from lab.model.errors import LabError
 from lab.nightly import parcel, store
 from lab.nightly.frames import CHUNK, MAGIC, SILENCE_SECONDS, BadFrame, Kind, Parser, pack
 from lab.nightly.plugins.runner import KIND, HvlabRunner
-from lab.paths import state_root
+from lab.paths import repo_root, state_root
 from lab.unwind import unwind_on_signals
+
+_CODE = ("lab", "images", "templates", "tests")
+"""Folders of the checkout that decide what a variant's result is."""
 
 
 class Gone(Exception):
@@ -110,8 +114,9 @@ def main() -> int:
 
 
 def about() -> dict[str, str | int]:
-    """What both sides must agree on."""
-    return {"lab": lab.__version__, "schema": store.SCHEMA}
+    """What both sides must agree on: results of other code are other results."""
+    code = digest(*(tree_digest(repo_root() / part) for part in _CODE))
+    return {"lab": lab.__version__, "schema": store.SCHEMA, "code": code}
 
 
 def _serve(other: Other, folder: Path) -> None:

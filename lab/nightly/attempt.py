@@ -94,7 +94,7 @@ def _guarded(
     assert process.stdin is not None and process.stdout is not None
     tail: deque[bytes] = deque(maxlen=_TAIL)
     deadline = started + budget + DYING_SECONDS
-    stopped, rest = False, b""
+    stopped, ended, rest = False, False, b""
     try:
         while True:
             if not stopped and not wanted():
@@ -109,8 +109,9 @@ def _guarded(
             elif process.returncode is not None:
                 break
             if time.monotonic() > deadline:
-                break
+                break  # the guard itself hangs
             yield data or b""
+        ended = not stopped
     finally:
         process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
@@ -119,8 +120,9 @@ def _guarded(
             process.kill()
             process.wait()
         process.stdout.close()
+        if not ended:  # what it may have written on its way out is no result
+            place.forget()
     if stopped:
-        place.forget()
         return False
     if place.result() is None:
         evidence = [line.decode(errors="replace") for line in [*tail, rest] if line.strip()]

@@ -25,7 +25,7 @@ class Kind(Enum):
     """Kinds of frames. To the agent: TASK, DATA, END, BEAT; from it: HELLO, STATUS, DATA, END, ERROR."""
 
     HELLO = b"h"
-    """JSON: ``lab`` (version), ``schema`` (of the records)."""
+    """JSON: what both sides must agree on (``lab.nightly.agent.about``)."""
     TASK = b"t"
     """JSON: ``command``, a list of words, empty for the usual one."""
     STATUS = b"s"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from avocado.core.status.utils import json_loads
+from avocado.core.status.utils import StatusMsgInvalidJSONError, json_loads
 
 from lab.model.errors import BadInput
 from lab.nightly import agent, parcel
@@ -22,6 +22,10 @@ from lab.nightly.outcome import FILE, Place
 
 HELLO_SECONDS = CONNECT_SECONDS + 45.0
 """Until the agent must have said hello: connection, login, and a Python that starts on a busy host."""
+LATE_SECONDS = HELLO_SECONDS + DYING_SECONDS + 900.0
+"""What a variant may take beyond its budget, with the way there and back."""
+MOST_SAID = 1 << 26
+"""Bytes of messages of one variant."""
 _STDERR = 4096
 
 Message = dict[str, Any]
@@ -59,8 +63,9 @@ async def run(host: Host, place: Place, command: Sequence[str], relay: Callable[
         )
         conversation = _Conversation(ssh, result)
         try:
-            last = await conversation.hold(command, task, relay)
-        except (BadFrame, OSError, TimeoutError) as e:
+            async with asyncio.timeout(place.task.variant.budget + LATE_SECONDS):
+                last = await conversation.hold(command, task, relay)
+        except (ValueError, KeyError, TypeError, StatusMsgInvalidJSONError, OSError) as e:
             raise Lost(await conversation.cut(e), conversation.begun) from None
         finally:
             await conversation.leave()
@@ -94,10 +99,11 @@ class _Conversation:
         self._frames: list[tuple[Kind, bytes]] = []
         self.begun = False
         self._result = result
+        self._said = 0
 
     async def hold(self, command: Sequence[str], tar: IO[bytes], relay: Callable[[Message], None]) -> Message:
         """From hello to end; the last message."""
-        _agree(await self._next(HELLO_SECONDS))
+        agree(await self._next(HELLO_SECONDS))
         await self._send(pack(Kind.TASK, json.dumps({"command": list(command)}).encode()))
         while piece := tar.read(CHUNK):
             await self._send(pack(Kind.DATA, piece))
@@ -118,13 +124,17 @@ class _Conversation:
                 if message["status"] == "finished":
                     last = message
                 else:
-                    relay(message)
+                    self._said += len(payload)
+                    relay(harmless(message))
             elif kind is Kind.DATA:
                 self._result.write(payload)
-            elif kind is Kind.END and last:
+            if self._said > MOST_SAID or self._result.tell() > 2 * parcel.MOST_BYTES:
+                raise BadFrame("it sends too much")
+            if kind in (Kind.STATUS, Kind.DATA):
+                continue
+            if kind is Kind.END and last:
                 return last
-            else:
-                raise BadFrame(payload.decode(errors="replace") or f"unexpected {kind.name}")
+            raise BadFrame(payload.decode(errors="replace") or f"unexpected {kind.name}")
 
     async def _next(self, budget: float) -> tuple[Kind, bytes]:
         while not self._frames:
@@ -151,7 +161,7 @@ class _Conversation:
         await self._ssh.wait()
         said = (await self._errors).decode(errors="replace").strip()
         if isinstance(error, TimeoutError):
-            what = "it has been silent for too long"
+            what = "it has been silent for too long, or goes on long after the budget"
         else:
             what = str(error) or type(error).__name__
         return f"{what} ({said.splitlines()[-1]})" if said else what
@@ -167,12 +177,26 @@ class _Conversation:
         self._errors.cancel()
 
 
-def _agree(hello: tuple[Kind, bytes]) -> None:
+def harmless(message: Message) -> Message:
+    """What is taken of a message from another host. Avocado has some that write files where they like."""
+    if message["status"] == "started":
+        return {"status": "started"}
+    if isinstance(log := message.get("log"), bytes):
+        return {"status": "running", "type": "stdout", "log": log}
+    return {"status": "running"}
+
+
+def agree(hello: tuple[Kind, bytes]) -> None:
+    """BadFrame where the other side's first words are not those of an agent of this very checkout."""
     kind, payload = hello
-    theirs = json.loads(payload) if kind is Kind.HELLO else None
-    if theirs != agent.about():
-        ours = ", ".join(f"{k} {v}" for k, v in agent.about().items())
-        raise BadFrame(f"its checkout is another version: {payload.decode(errors='replace')}, here {ours}")
+    if kind is not Kind.HELLO:
+        raise BadFrame(payload.decode(errors="replace"))
+    ours, theirs = agent.about(), json.loads(payload)
+    if theirs != ours:
+        other = ", ".join(
+            f"{k} {theirs.get(k)} instead of {v}" for k, v in ours.items() if theirs.get(k) != v
+        )
+        raise BadFrame(f"its checkout is not the one here: {other}")
 
 
 async def _tail(stream: asyncio.StreamReader) -> bytes:

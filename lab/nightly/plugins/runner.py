@@ -29,6 +29,10 @@ EXTRA = "hvlab"
 """What a ``finished`` message has under this key: ``verdict``, ``folder`` (absolute) and ``id``."""
 
 
+MOST_SAID = 1 << 24
+"""Bytes of a variant's output that are passed on: Avocado keeps them in memory."""
+
+
 class HvlabRunner(BaseRunner):
     """Runs one variant and tells how it went on."""
 
@@ -45,9 +49,15 @@ class HvlabRunner(BaseRunner):
             place = place_of(runnable)
             yield self.prepare_status("running", _log(f"{place.task.id} in {place.folder}\n".encode()))
             tries = attempt.run(place, _command(runnable), self.wanted or _parent_lives(runnable))
+            total = 0
             try:
                 while True:
                     said = next(tries)
+                    total += len(said)
+                    if total - len(said) <= MOST_SAID < total:
+                        said += b"\n(and more)\n"
+                    elif total > MOST_SAID:
+                        said = b""
                     yield self.prepare_status("running", _log(said) if said else None)
             except StopIteration as end:
                 done = bool(end.value)

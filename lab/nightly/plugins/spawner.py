@@ -18,15 +18,16 @@ from avocado.core.plugin_interfaces import Spawner
 from avocado.core.spawners.common import SpawnCapabilities, SpawnerMixin, SpawnMethod
 from avocado.plugins.spawners.process import ProcessSpawner
 
-from lab.model.errors import BadInput
+from lab.model.errors import BadInput, LabUnavailable
 from lab.nightly import remote
-from lab.nightly.attempt import DYING_SECONDS
+from lab.nightly.attempt import DYING_SECONDS, wait_until_ended
 from lab.nightly.hosts import Host
 from lab.nightly.plugins.runner import finished, place_of
 
 MOST_LOST = 2
 """A variant that has lost so many hosts is given up: it may be what kills them."""
 _WATCH = 0.5
+_RECENT = 100
 _LATE_SECONDS = 5.0
 """Until the last message of a runner that has ended must have been read."""
 
@@ -62,6 +63,10 @@ class Telling:
         latest = self._repo.get_latest_task_data(self._key) or {}
         return latest.get("result") is not None
 
+    def fail_reason(self) -> str:
+        """What the last message said; "" when it has not come."""
+        return str((self._repo.get_latest_task_data(self._key) or {}).get("fail_reason") or "")
+
     def end(self, message: Message) -> None:
         """The last message."""
         self.message({"status": "started"})
@@ -69,9 +74,11 @@ class Telling:
 
     def last_words(self) -> str:
         """The last line that the variant said."""
-        said = (self._repo.get_latest_task_data(self._key) or {}).get("log") or b""
-        lines = said.decode(errors="replace").split("\n") if isinstance(said, bytes) else [""]
-        return next((line for line in reversed(lines) if line.strip()), "")
+        for message in reversed((self._repo.get_all_task_data(self._key) or [])[-_RECENT:]):
+            lines = message.get("log", b"").decode(errors="replace").splitlines()
+            if words := next((line.strip() for line in reversed(lines) if line.strip()), ""):
+                return words
+        return ""
 
     def event(self, kind: str, text: str = "") -> None:
         """Tell whoever runs the job, if anybody does."""
@@ -114,28 +121,30 @@ class LocalSpawner(ProcessSpawner):
     async def wait_task(self, runtime_task: Any) -> None:
         """Wait for the runner and send the last message if it did not."""
         telling, handle = Telling(self._job, runtime_task), runtime_task.spawner_handle.wait_task
+        late = time.monotonic() + telling.place.task.variant.budget + 3 * DYING_SECONDS
         while not (await asyncio.wait({handle}, timeout=_WATCH))[0]:
             telling.step()
-            if telling.aborted():
+            if telling.aborted() or time.monotonic() > late:
                 await self.terminate_task(runtime_task)
         deadline = time.monotonic() + _LATE_SECONDS
         while not telling.ended() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-        if telling.aborted() or getattr(runtime_task, "hvlab_terminated", False):
+        if telling.aborted():
             if not telling.ended():
                 telling.end({"result": "interrupted", "fail_reason": "ended before it was done"})
             return
+        with suppress(LabUnavailable):  # a killed runner leaves its guard to end the variant
+            await asyncio.to_thread(wait_until_ended, telling.place)
         if telling.place.result() is None:
             code = runtime_task.spawner_handle.process.returncode
-            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            telling.place.lose(f"Avocado's runner was {how}" if code < 0 else f"Avocado's runner {how}")
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            telling.place.lose(telling.fail_reason() or f"Avocado's runner {how}")
         if not telling.ended():
             telling.end(finished(telling.place))
         telling.event("done")
 
     async def terminate_task(self, runtime_task: Any) -> bool:
         """End the runner, which tidies up first."""
-        runtime_task.hvlab_terminated = True
         process = runtime_task.spawner_handle.process
         with suppress(ProcessLookupError):
             process.terminate()
@@ -153,6 +162,8 @@ class Pool:
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._free = list(hosts)
         self._live = len(hosts)
+        self.retired: list[str] = []
+        """Each with the reason."""
         self._changed = asyncio.Condition()
 
     async def take(self, avoid: Sequence[Host]) -> Host | None:
@@ -171,10 +182,11 @@ class Pool:
             self._free.append(host)
             self._changed.notify_all()
 
-    async def retire(self) -> None:
+    async def retire(self, why: str) -> None:
         """A host that was taken does not come back."""
         async with self._changed:
             self._live -= 1
+            self.retired.append(why)
             self._changed.notify_all()
 
 
@@ -240,16 +252,17 @@ class SshSpawner(Spawner, SpawnerMixin):
         lost: list[tuple[Host, str]] = []
         while True:
             if (host := await self._pool.take([h for h, _ in lost])) is None:
-                place.lose("no host is left to run it", [why for _, why in lost])
+                place.lose("no host is left to run it", self._pool.retired)
                 break
             telling.event("note", f"{place.task.id} starts on {host.address}")
             try:
                 await remote.run(host, place, command, telling.message)
             except remote.Lost as e:
-                await self._pool.retire()
-                telling.event("retired", f"{host.address}: {e}")
+                why = f"{host.address}: {e}"
+                await self._pool.retire(why)
+                telling.event("retired", why)
                 if e.begun:
-                    lost.append((host, f"{host.address}: {e}"))
+                    lost.append((host, why))
                 if len(lost) >= MOST_LOST:
                     place.lose(f"lost {len(lost)} hosts in a row", [why for _, why in lost])
                     break

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -12,13 +13,30 @@ from avocado.core.varianter import dump_variant
 
 from lab.model.nightly import BaseFound, BaseGuess, Variant, VariantResult, VariantTask
 from lab.model.verdict import Verdict
-from lab.nightly import store
+from lab.nightly import agent, remote, store
+from lab.nightly.frames import BadFrame, Kind
 from lab.nightly.outcome import Place
 from lab.nightly.plugins.result import lines
 from lab.nightly.plugins.runner import finished, place_of
 from lab.nightly.plugins.varianter import avocado_variant, variant_of
 
 VARIANT = Variant("debug", "kvm-root", ("cpus=4",), ("a", "b=c"), 12.5)
+
+
+def test_a_host_with_another_checkout_is_refused() -> None:
+    ours = agent.about()
+    remote.agree((Kind.HELLO, json.dumps(ours).encode()))
+    with pytest.raises(BadFrame, match="code x instead of"):
+        remote.agree((Kind.HELLO, json.dumps({**ours, "code": "x"}).encode()))
+    with pytest.raises(BadFrame, match="disk full"):
+        remote.agree((Kind.ERROR, b"disk full"))
+
+
+def test_another_host_can_only_say_text() -> None:
+    write = {"status": "running", "type": "file", "path": "/etc/x", "log": b"data", "encoding": None}
+    assert remote.harmless(write) == {"status": "running", "type": "stdout", "log": b"data"}
+    assert remote.harmless({"status": "started", "output_dir": "/x"}) == {"status": "started"}
+    assert remote.harmless({"status": "running", "log": {"a": 1}}) == {"status": "running"}
 
 
 def record(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from lab.model.errors import LabUnavailable
 from lab.nightly import guard
-from lab.nightly.outcome import Place
+from lab.nightly.outcome import FILE, Place
 
 COMMAND = (sys.executable, "-P", "-m", "lab.nightly.variant")
 """What is run; the task's record is appended."""
@@ -80,7 +80,8 @@ def _guarded(
     budget, started = place.task.variant.budget, time.monotonic()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-P", "-m", guard.__name__, str(budget), str(GRACE)),
+            *(sys.executable, "-P", "-m", guard.__name__),
+            *(str(budget), str(GRACE), str(place.folder / FILE)),
             *command,
             str(place.file),
         ],
@@ -94,7 +95,7 @@ def _guarded(
     assert process.stdin is not None and process.stdout is not None
     tail: deque[bytes] = deque(maxlen=_TAIL)
     deadline = started + budget + DYING_SECONDS
-    stopped, ended, rest = False, False, b""
+    stopped, rest = False, b""
     try:
         while True:
             if not stopped and not wanted():
@@ -111,7 +112,6 @@ def _guarded(
             if time.monotonic() > deadline:
                 break  # the guard itself hangs
             yield data or b""
-        ended = not stopped
     finally:
         process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
@@ -120,8 +120,6 @@ def _guarded(
             process.kill()
             process.wait()
         process.stdout.close()
-        if not ended:  # what it may have written on its way out is no result
-            place.forget()
     if stopped:
         return False
     if place.result() is None:

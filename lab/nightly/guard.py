@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run a command so that nothing of it outlives its budget, or whoever asked for it.
 
-    python -m lab.nightly.guard BUDGET GRACE COMMAND...
+    python -m lab.nightly.guard BUDGET GRACE RESULT COMMAND...
 
 The guard ends the command when BUDGET seconds are over, when it is told to (SIGTERM, SIGINT, SIGHUP), and
 when its own standard input closes: whoever holds the other end has then died, however that happened. The
 command gets SIGTERM and GRACE seconds to tidy up. After it everything that it started is killed, also what
-went into sessions of its own or was left by its parent: the guard is the reaper of all of them.
+went into sessions of its own or was left by its parent: the guard is the reaper of all of them. A command
+that was not let run to the end of its budget has no result: what it left in the file RESULT is removed.
 
 Exit code: the command's (128 + N for signal N), or one of the constants here.
 """
@@ -36,25 +37,29 @@ _POLL = 0.02
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``argv`` (BUDGET GRACE COMMAND...)."""
-    budget, grace = float(argv[0]), float(argv[1])
+    """Run ``argv`` (BUDGET GRACE RESULT COMMAND...)."""
+    budget, grace, result = float(argv[0]), float(argv[1]), Path(argv[2])
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    command = list(argv[2:])
+    command = list(argv[3:])
     if setpriv := shutil.which("setpriv"):  # nor may it outlive the guard
         command = [setpriv, "--pdeathsig", "KILL", "--", *command]
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as e:
-        print(f"{argv[2]}: {e.strerror}", file=sys.stderr)
+        print(f"{argv[3]}: {e.strerror}", file=sys.stderr)
         return NOT_STARTED
+    code = STOPPED
     try:
-        return _watch(child, told, time.monotonic() + budget, grace)
+        code = _watch(child, told, time.monotonic() + budget, grace)
     finally:
         sweep()
+        if code == STOPPED:
+            result.unlink(missing_ok=True)
+    return code
 
 
 def _watch(child: subprocess.Popen[bytes], told: int, deadline: float, grace: float) -> int:

@@ -53,6 +53,9 @@ class Host:
             if not path.startswith("/"):
                 raise ValueError(f"{path!r} is not an absolute path")
 
+    def __str__(self) -> str:
+        return self.address
+
     def command(self) -> str:
         """The interpreter there."""
         return self.python or f"{self.checkout.rstrip('/')}/.venv/bin/python"

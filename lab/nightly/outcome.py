@@ -61,14 +61,15 @@ class Place:
             evidence=tuple(evidence),
             wall=wall,
             host=host,
+            folder=self.task.folder,
             lost=why,
         )
         store.save(self.folder / FILE, lost)
 
     def ran_on(self, host: str) -> None:
-        """Write into the result where it was made."""
+        """Write into a result that came from elsewhere where it was made; its folder is the task's here."""
         if (found := self.result()) is not None:
-            store.save(self.folder / FILE, replace(found, host=host))
+            store.save(self.folder / FILE, replace(found, host=host, folder=self.task.folder))
 
 
 def relocated(task: VariantTask, folder: str, where: Callable[[str, str], str]) -> VariantTask:

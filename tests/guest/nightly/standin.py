@@ -28,4 +28,5 @@ folder = file.parent / task.folder
 (folder / "evidence").mkdir(parents=True, exist_ok=True)
 (folder / "evidence" / "console.txt").write_text(series)
 verdict = Verdict.PASS if "good" in series else Verdict.FAIL
-store.save(folder / "variant.json", VariantResult(task.variant, verdict, (f"it is {series}",)))
+result = VariantResult(task.variant, verdict, (f"it is {series}",), folder=task.folder)
+store.save(folder / "variant.json", result)

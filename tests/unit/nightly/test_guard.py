@@ -25,8 +25,8 @@ def token() -> str:
     return f"hvt-token-{secrets.token_hex(6)}"
 
 
-def guarded(budget: float, script: str, token: str) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", guard.__name__, str(budget), "0.2", "sh", "-c", script, token]
+def guarded(budget: float, script: str, token: str, result: str | Path = "/none") -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", guard.__name__, str(budget), "0.2", str(result), "sh", "-c", script, token]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
@@ -36,8 +36,11 @@ FAMILY = FAMILY.replace('sleep 60 "$0"', 'sh -c "sleep 60; true" "$0"')
 
 
 @pytest.mark.parametrize("how", ["budget", "closed", "SIGTERM"])
-def test_nothing_outlives_the_guard(how: str, token: str) -> None:
-    with guarded(0.3 if how == "budget" else 60, FAMILY, token) as process:
+def test_nothing_outlives_the_guard_and_only_a_budget_leaves_a_result(
+    how: str, token: str, tmp_path: Path
+) -> None:
+    (result := tmp_path / "variant.json").touch()
+    with guarded(0.3 if how == "budget" else 60, FAMILY, token, result) as process:
         assert process.stdout is not None and process.stdin is not None
         assert process.stdout.readline() == b"up\n"
         assert len(find_by_argument(token)) >= 4
@@ -47,6 +50,7 @@ def test_nothing_outlives_the_guard(how: str, token: str) -> None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == (guard.OVER_BUDGET if how == "budget" else guard.STOPPED)
         assert find_by_argument(token) == []
+        assert result.exists() == (how == "budget")
 
 
 def test_the_guard_ends_as_its_command_does(token: str) -> None:

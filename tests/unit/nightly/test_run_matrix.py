@@ -33,7 +33,7 @@ def test_what_is_finished_is_told_and_nothing_is_started(tmp_path: Path) -> None
 
 def test_two_tasks_cannot_have_one_folder(tmp_path: Path) -> None:
     tasks = [task(tmp_path, "a", "r"), task(tmp_path, "b", "x/../r")]
-    with pytest.raises(BadInput, match="same result folder as .*a.json") as caught:
+    with pytest.raises(BadInput, match=r"same result folder as .*a\.json") as caught:
         run_matrix(tasks, tmp_path / "out", (), NullProgress(), lambda _: None)
     assert caught.value.where == str(tasks[1])
 

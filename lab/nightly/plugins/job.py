@@ -150,7 +150,10 @@ _folder: int | None = None
 
 def _close_loop() -> None:
     """Avocado leaves its loop as it is, with tasks in it."""
-    loop = asyncio.get_event_loop_policy().get_event_loop()
+    try:
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        return  # it never got so far
     for task in asyncio.all_tasks(loop):
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0))

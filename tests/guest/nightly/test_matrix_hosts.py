@@ -196,3 +196,39 @@ def test_a_job_that_is_killed_is_told_and_takes_its_variant_along(tmp_path: Path
     assert process.returncode != 0 and "Avocado ended without a result of 2 variants" in said
     assert matrix.results() == [None, None]
     assert not matrix.running()
+
+
+def test_a_host_without_the_checkout_is_told_and_the_others_run_everything(
+    net: network.Network, tmp_path: Path, local: list[VariantResult | None]
+) -> None:
+    hosts = net.folder / "hosts.toml"
+    hosts.write_text(hosts.read_text().replace('checkout = "/', 'checkout = "/none/', 1))
+    matrix = Matrix(tmp_path / "m", 6, 0.2)
+    said = finish(matrix.start(net))
+    assert f"host retired: {net.hosts[0].host().address}: the connection ended" in said
+    assert "/none/" in said
+    assert without_host(matrix.results()) == local
+    matrix.nothing_left()
+
+
+def test_an_agent_that_is_killed_takes_its_variant_along_and_another_host_runs_it(
+    net: network.Network, tmp_path: Path, local: list[VariantResult | None]
+) -> None:
+    matrix = Matrix(tmp_path / "m", 1, 6.0)
+    process = matrix.start(net)
+    until(lambda: any(h.runs(matrix.token) for h in net.hosts), BUDGET, "a host runs it")
+    host = next(h for h in net.hosts if h.runs(matrix.token))
+    agents = [
+        p for p in host.processes() if b"\0lab.nightly.agent\0" in Path(f"/proc/{p}/cmdline").read_bytes()
+    ]
+    assert len(agents) == 1
+    os.kill(agents[0], signal.SIGKILL)
+    until(lambda: not host.runs(matrix.token), 10, "the end of the variant there")
+    finish(process)
+    assert without_host(matrix.results()) == local[:1]
+    (result,) = matrix.results()
+    assert result is not None and result.host not in ("", host.host().address)
+    matrix.nothing_left()
+    assert len(list((host.state / "nightly-agent").iterdir())) == 1, "nobody was there to remove it"
+    finish(Matrix(tmp_path / "again", 3, 2.0).start(net))
+    # Removed by the next agent there: the fixture looks.

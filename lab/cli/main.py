@@ -10,7 +10,21 @@ import sys
 from typing import NoReturn
 
 import lab
-from lab.cli import claims, compare, doctor, gc, labs, look, machine, mutants, race, splats, surface, validate
+from lab.cli import (
+    claims,
+    compare,
+    doctor,
+    gc,
+    labs,
+    look,
+    machine,
+    mutants,
+    nightly,
+    race,
+    splats,
+    surface,
+    validate,
+)
 from lab.model.errors import ExitCode, LabError
 from lab.printable import printable
 from lab.unwind import unwind_on_signals
@@ -47,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         surface,
         mutants,
         race,
+        nightly,
         splats,
         doctor,
         gc,

@@ -18,7 +18,8 @@ from lab.nightly.night import NightlyRequest, exit_code, night
 from lab.printable import printable
 from lab.progress import TextProgress
 from lab.report.view import seconds
-from lab.series.inbox import fetch_b4, read_inbox
+from lab.series.b4 import fetch_b4
+from lab.series.inbox import read_inbox
 from lab.validate.kernels import Selectors
 
 DEFAULT_OUT = Path("hvlab-out") / "nightly"

@@ -72,7 +72,11 @@ class Again:
         others = tuple(i for i in ids if not i.startswith(PREFIX))
         try:
             seen = self._scenarios(kernel, others, name, fresh) if others else Seen()
-            return replace(seen, outcomes={**seen.outcomes, **self._races(kernel, races)}) if races else seen
+            return (
+                replace(seen, outcomes={**seen.outcomes, **self._races(kernel, races, name)})
+                if races
+                else seen
+            )
         except LabError as e:
             return Seen(broken=str(e).splitlines()[0])
 
@@ -103,7 +107,7 @@ class Again:
             broken="" if report.complete else "the run ended early",
         )
 
-    def _races(self, kernel: Kernel, ids: Sequence[str]) -> dict[str, ScenarioOutcome]:
+    def _races(self, kernel: Kernel, ids: Sequence[str], out: str) -> dict[str, ScenarioOutcome]:
         found: dict[str, ScenarioOutcome] = {}
         for name in ids:
             if self.left < LEAST:
@@ -112,7 +116,8 @@ class Again:
                 recipe = named(name.removeprefix(PREFIX))
             except BadInput:
                 continue
-            judged = RecipesUnderTest((recipe,))(self.builder, self.source, kernel.applied, recipe.claims)
+            under_test = RecipesUnderTest((recipe,))
+            judged = under_test(self.builder, self.source, kernel.applied, recipe.claims, self.out / out)
             found |= {o.id: o for o in judged}
         return found
 

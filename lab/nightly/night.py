@@ -38,7 +38,7 @@ from lab.progress import Progress
 from lab.series.inbox import write_mbox
 from lab.usage import cpu_seconds
 from lab.validate import kernels
-from lab.validate.kernels import Selectors
+from lab.validate.kernels import Builder, Selectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +232,11 @@ class _Night:
     def _checks(self, item: _Ready) -> tuple[CheckResult, ...]:
         assert item.source is not None and item.content is not None
         flavours = tuple(dict.fromkeys(v.flavour for v in self._request.variants))
+        selectors = replace(self._request.selectors, base=None, tree=None)
         try:
-            return checks.check_series(
-                item.content,
-                item.source,
-                replace(self._request.selectors, base=None, tree=None),
-                flavours,
-                self._cache,
-                self._progress,
-            )
+            sandbox = kernels.choose_sandbox(selectors)
+            builder = Builder(selectors, self._cache, self._progress, sandbox)
+            return checks.check_series(item.content, item.source, builder, flavours)
         except LabError as e:
             self._progress.note(f"{item.series.id}: checks could not be made: {e.what}")
             return (CheckResult("checks", 0, Verdict.INCONCLUSIVE, note=e.what),)
@@ -263,13 +259,8 @@ class _Night:
     def _delta(self, before: VersionReport | None, now: VersionReport, item: _Ready) -> Delta | None:
         if before is None:
             return None
-        found = delta.compare(before, now)
-        if item.source is None or before.series.problem:
-            return found
-        try:
-            return replace(found, range_diff=delta.range_diff(before.series, now.series, item.source))
-        except LabError as e:
-            return replace(found, note="; ".join(filter(None, (found.note, f"no range-diff: {e.what}"))))
+        comparable = item.source is not None and not before.series.problem
+        return delta.between(before, now, item.source if comparable else None)
 
     def _report(
         self, reports: dict[str, VersionReport], judged: tuple[str, ...], skipped: tuple[str, ...]

@@ -20,7 +20,7 @@ import sample
 
 import lab
 from lab.model.errors import BadInput
-from lab.model.nightly import NightlyReport, VersionReport
+from lab.model.nightly import NightlyReport, Scenario, VersionReport
 from lab.model.verdict import Verdict
 from lab.nightly import b4_check, store
 from lab.report import b4_ci
@@ -148,6 +148,22 @@ def test_where_nobody_knows_the_patch_no_patch_passes() -> None:
     assert doubt["status"] == "warn" and "is in doubt, and it is not known" in doubt["summary"]
 
 
+def test_a_variant_fails_by_itself_only_where_no_scenario_explains_it() -> None:
+    found = sample.MMIO_V2.variants[1]
+    passing, failing = found.scenarios
+
+    def second(*scenarios: Scenario) -> dict[str, Any]:
+        report = replace(sample.MMIO_V2, variants=(replace(found, scenarios=scenarios),))
+        [result] = ask(judged(report), "mmio-on-demand-v2-2@example.org")
+        return result
+
+    assert second(failing)["status"] == "pass"
+    assert second(passing)["status"] == "warn"
+    doubt = replace(failing, id="doubt", counts=Verdict.INCONCLUSIVE, culprit=0)
+    both = second(doubt, replace(failing, culprit=0))
+    assert "unmapped_gpa_reaches_the_vmm fails, and it is not known" in both["summary"]
+
+
 def test_a_patch_of_which_nothing_is_known_does_not_pass() -> None:
     bare = replace(sample.MMIO_V2, checks=(), variants=(sample.MMIO_V2.variants[2],))
     [result] = ask(judged(bare), "mmio-on-demand-v2-2@example.org")
@@ -170,6 +186,8 @@ def test_a_series_of_one_mail_answers_twice() -> None:
 
 def test_a_series_without_variants_is_told_by_its_checks() -> None:
     checked = replace(sample.VP_V2, variants=(), delta=None)
+    whole = ask(sample.REPORT, sample.VP_2.message_id)[0]
+    assert whole["summary"] == "vp-lifetime/v2 on debian:7.3: variants: 1 pass"
     [result] = ask(judged(checked), sample.VP_2.message_id)
     assert (result["status"], result["summary"], result["details"]) == ("pass", "passes", "")
     [result] = ask(judged(replace(sample.MMIO_V1, variants=())), sample.MMIO_1.message_id)

@@ -129,6 +129,13 @@ def test_statuses_tell_what_the_kernel_did() -> None:
     assert statuses["plain:plain:guest_sees_an_iommu"] == "SKIP"
     assert statuses["plain:plain+memory=4G@kvm-root"] == "PASS"
     assert (statuses["static:W=1:2"], statuses["static:arm64:1"]) == ("FAIL", "MISS")
+    tests = by_end(submit(sample.MMIO_V1)["tests"])
+    bad = tests["plain:plain:bar_pages_are_mapped_right"]
+    assert (bad["misc"]["against_the_series"], bad["misc"]["base"], bad["duration"]) == (True, "pass", 1.2)
+    assert tests["plain:plain:first_touch_of_page_n_maps_page_n"]["misc"]["base"] == "not run"
+    assert tests["plain:plain"]["duration"] == 70.8 and "misc" not in tests["plain:plain"]
+    assert tests["static:checkpatch:1"]["misc"] == {"advisory": True}
+    assert "misc" not in tests["static:W=1:2"] and tests["static:W=1:2"]["duration"] == 3.5
     tests = by_end(submit(sample.IRQFD_V1)["tests"])
     assert tests["plain:plain"]["status"] == "ERROR"
     assert tests["plain:plain:ioeventfd_reaches_the_vmm"]["status"] == "ERROR"
@@ -154,6 +161,9 @@ def test_splats_claims_and_known_failures_are_issues() -> None:
         ("splat", "plain", True),
         ("quarantine", "irqfd_teardown_ends_in_time", True),
     }
+    assert "base" not in {kind for kind, _, _ in incidents(submit(sample.MMIO_V1))}
+    culprits = {i["id"].split(":")[1]: i.get("culprit") for i in submit(sample.IRQFD_V1)["issues"]}
+    assert culprits == {"splat": {"code": True}, "quarantine": None}
     old = replace(sample.MMIO_V1.variants[0].scenarios[1], counts=None)
     alike = replace(sample.MMIO_V1, variants=(replace(sample.MMIO_V1.variants[0], scenarios=(old,)),))
     data = submit(alike)

@@ -46,6 +46,7 @@ _WIDTHS = (65, 80)
 _NEVER = 50
 """Columns before which nobody wraps."""
 
+_NO_REST = re.compile(r"^(?:\+[^\s+]|.(?:$|\t| ?\*|/|[#{}]))")
 _TRAILER = re.compile(r"^(?:base-commit|change-id|prerequisite-[a-z-]+): ")
 
 
@@ -293,8 +294,9 @@ def _hunk(
 
 
 def _like_a_rest(line: _Line) -> bool:
-    """Whether a changed line may as well be the rest of an expression: nobody writes a tab after a sign."""
-    return line.quoted and line.text[:1] in ("+", "-") and line.text[1:2] not in ("", "\t")
+    """Whether a changed line may as well be the rest of an expression, ``+ b`` or ``-EINVAL``: not one that
+    is indented with a tab, part of a comment, a directive or a brace."""
+    return line.quoted and line.text[:1] in ("+", "-") and not _NO_REST.match(line.text)
 
 
 def _without_remarks(

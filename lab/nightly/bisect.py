@@ -27,14 +27,23 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class Culprit:
     """The first patch (counted from 1) with which something goes wrong; 0 when it is only known to be one of
-    ``first`` to ``last``. ``why`` then says what is in the way."""
+    ``first`` to ``last``. ``why`` then says what is in the way.
+
+    ``alone``: with this patch, but without those from ``first`` on that stand before it: they were left out
+    because kernels that end in them say nothing.
+    """
 
     patch: int
     first: int
     last: int
     why: str = ""
+    alone: bool = False
 
     def __str__(self) -> str:
+        if self.alone:
+            before = self.patch - 1
+            others = f"patch {before}" if self.first == before else f"patches {self.first} to {before}"
+            return f"fails with patch {self.patch} even without {others}: {self.why}"
         if self.patch:
             return f"first fails with patch {self.patch}"
         between = f"one of patches {self.first} to {self.last}"

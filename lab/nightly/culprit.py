@@ -37,11 +37,23 @@ class Prefixes:
     applied: AppliedSeries | None
     base: KernelImage | None
     lab_key: str
-    _built: dict[int, Kernel | KernelBuildFailed] = field(default_factory=dict)
+    _built: dict[tuple[int, int], Kernel | KernelBuildFailed] = field(default_factory=dict)
 
     def culprits(self, ids: Sequence[str]) -> dict[str, Culprit]:
-        """The first patch with which each scenario fails; it passes on the base and fails with them all."""
-        return first_bad(len(self.series.patches), ids, self._scenarios)
+        """The first patch with which each scenario fails; it passes on the base and fails with them all.
+
+        Where kernels in between say nothing (they do not build), a later patch is tried without them.
+        """
+        found = first_bad(len(self.series.patches), ids, self._scenarios)
+        return {i: culprit if culprit.patch else self._alone(i, culprit) for i, culprit in found.items()}
+
+    def _alone(self, scenario: str, culprit: Culprit) -> Culprit:
+        """The last of the suspects that makes the scenario fail without those before it, if one does."""
+        for number in range(culprit.last, culprit.first, -1):
+            told = self._scenarios(culprit.first - 1, [scenario], extra=number)[scenario]
+            if told.answer is Answer.BAD:
+                return replace(culprit, patch=number, alone=True)
+        return culprit
 
     def culprit_of_phase(self, phase: str, probe: str) -> Culprit:
         """The first patch with which the kernel ends in a phase. ``probe`` is a scenario to boot for."""
@@ -85,11 +97,12 @@ class Prefixes:
             return Told(Answer.BAD)
         return Told(Answer.GOOD) if seen.outcomes else Told(Answer.UNKNOWN, seen.broken or "nothing was seen")
 
-    def _scenarios(self, count: int, ids: Sequence[str]) -> dict[str, Told]:
+    def _scenarios(self, count: int, ids: Sequence[str], *, extra: int = 0) -> dict[str, Told]:
+        """What the first ``count`` patches do, with patch ``extra`` (0: none) on top."""
         if self.again.left < LEAST:
             return dict.fromkeys(ids, Told(Answer.UNKNOWN, "no time was left"))
         try:
-            made = self._kernel(count)
+            made = self._kernel(count, extra)
         except LabError as e:
             return dict.fromkeys(ids, Told(Answer.UNKNOWN, str(e).splitlines()[0]))
         if isinstance(made, KernelBuildFailed):
@@ -97,7 +110,8 @@ class Prefixes:
         known = {i: told for i in ids if (told := self._known(made.image, i)) is not None}
         open_ones = [i for i in ids if i not in known]
         if open_ones:
-            seen = self.again.run(made, open_ones, f"first-{count}")
+            name = f"first-{count}" + (f"-and-{extra}" if extra else "")
+            seen = self.again.run(made, open_ones, name)
             for i in open_ones:
                 bad = failed(seen.outcomes.get(i))
                 if seen.boot_failure:
@@ -114,20 +128,21 @@ class Prefixes:
 
     # ---- kernels, and what is known of them
 
-    def _kernel(self, count: int) -> Kernel | KernelBuildFailed:
+    def _kernel(self, count: int, extra: int = 0) -> Kernel | KernelBuildFailed:
         """Raises LabError for what is no failure of a build."""
-        if count not in self._built:
-            self._built[count] = self._make(count)
-        return self._built[count]
+        if (count, extra) not in self._built:
+            self._built[count, extra] = self._make(count, extra)
+        return self._built[count, extra]
 
-    def _make(self, count: int) -> Kernel | KernelBuildFailed:
+    def _make(self, count: int, extra: int) -> Kernel | KernelBuildFailed:
         source, builder = self.again.source, self.again.builder
         assert self.base is not None and self.applied is not None
-        part = prefix(self.series, count)
+        part = prefix(self.series, count, extra)
         applied = apply(source, part, builder.cache, builder.progress)
         way = builder.short_way and can_build_module_only(source, self.applied)
         quiet = replace(builder, short_way=way, progress=NullProgress())
-        builder.progress.step(count, len(self.series.patches), f"kernel with the first {count} patches")
+        told = f"kernel with the first {count} patches" + (f" and patch {extra}" if extra else "")
+        builder.progress.step(count, len(self.series.patches), told)
         try:
             image = SideBuilder(quiet, self.base, source).one(part, applied).image
         except KernelBuildFailed as e:

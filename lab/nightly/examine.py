@@ -75,7 +75,7 @@ def examine(
     except LabError as e:
         notes = (*notes, f"failures were not looked at more closely: {str(e).splitlines()[0]}")
     judged = rejudge(result, guards, doubtful=flakes.reasons(doubtful), ignored=ignored)
-    notes = (*notes, *(f"{i}: {c}" for i, c in blamed.items() if not c.patch))
+    notes = (*notes, *(f"{i}: {c}" for i, c in blamed.items() if not c.patch or c.alone))
     if phase is not None and not phase.patch:
         notes = (*notes, f"phase {told.failed_phase} {phase}")
     return replace(

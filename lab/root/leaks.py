@@ -24,7 +24,8 @@ USED = "used pages"
 PAGES_SHARE = 16
 _LAZY = ("slab vmap_area", "slab kmemleak_object", "slab kmemleak_scan_area", "slab debug_objects_cache")
 """Freed areas are kept until there are many of them, and so is what kmemleak notes of each; vmallocinfo shows
-those in use. What DEBUG_OBJECTS notes of objects lies in a pool that only grows; the objects count themselves."""
+those in use. What DEBUG_OBJECTS notes of objects lies in a pool that only grows; these objects are counted
+themselves."""
 _OURS = ("mshv", "hv_call_", "hv_do_")
 _PAGE_STACKS = "/sys/kernel/debug/page_owner_stacks/show_stacks"
 _KMEMLEAK = "/sys/kernel/debug/kmemleak"

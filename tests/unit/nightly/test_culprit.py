@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,9 +103,10 @@ class Runs:
 
 def prefixes(runs: Runs, **more: KernelBuildFailed) -> Prefixes:
     patches = tuple(Patch(f"p{n}", "", "", b"", ()) for n in range(1, 5))
-    built: dict[int, Any] = {
-        n: more.get(f"k{n}") or Kernel(KernelImage(f"k{n}", "", "plain", AT, AT, AT, AT), None)
-        for n in range(1, 4)
+    names = {(n, 0): f"k{n}" for n in range(1, 4)} | {(1, 3): "k1and3", (0, 4): "k4alone"}
+    built: dict[tuple[int, int], Any] = {
+        at: more.get(name) or Kernel(KernelImage(name, "", "plain", AT, AT, AT, AT), None)
+        for at, name in names.items()
     }
     return Prefixes(runs, Series("s", patches), None, None, "lab", built)  # type: ignore[arg-type]
 
@@ -119,8 +121,21 @@ def test_what_was_seen_of_a_kernel_is_not_asked_again(tmp_path: Path) -> None:
     assert again.asked == []
 
 
+def test_a_patch_that_fails_without_those_before_it_is_the_culprit(tmp_path: Path) -> None:
+    """Kernel 2 does not build: patch 3 on top of patch 1 decides between 2 and 3, and only if it fails."""
+    for bad, patch in (({"a"}, 3), (set(), 0)):
+        runs = Runs(Cache(tmp_path / str(patch)), {"k1": set(), "k3": {"a"}, "k1and3": bad})
+        (found,) = prefixes(runs, k2=KernelBuildFailed("no semicolon")).culprits(["a"]).values()
+        assert (found.patch, found.first, found.last, found.alone) == (patch, 2, 3, patch > 0)
+        assert found.why == "with 2 applied: it does not build: no semicolon"
+    assert str(found).startswith("first fails with one of patches 2 to 3: with 2 applied")
+    assert str(replace(found, patch=3, alone=True)) == (
+        "fails with patch 3 even without patch 2: with 2 applied: it does not build: no semicolon"
+    )
+
+
 def test_a_kernel_that_does_not_build_is_gone_round_and_told(tmp_path: Path) -> None:
-    runs = Runs(Cache(tmp_path), {"k1": set(), "k3": {"a"}})
+    runs = Runs(Cache(tmp_path), {"k1": set(), "k3": {"a"}, "k1and3": set()})
     (found,) = prefixes(runs, k2=KernelBuildFailed("no semicolon")).culprits(["a"]).values()
     assert (found.patch, found.first, found.last) == (0, 2, 3)
     assert found.why == "with 2 applied: it does not build: no semicolon"

@@ -64,11 +64,6 @@ class Place:
         """A ``lab.model.nightly.VersionReport``."""
         return self.folder / "version.json"
 
-    @property
-    def checks(self) -> Path:
-        """What the static checks keep."""
-        return self.folder / "checks"
-
     def task(self, variant: Variant) -> Path:
         """A ``lab.model.nightly.VariantTask``; its result lies in :meth:`variant`."""
         return self.folder / f"task-{variant.id}.json"

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a nightly takes for done, what it compares with, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sample
+
+from lab.model.errors import BadInput, ExitCode
+from lab.model.nightly import BaseFound, BaseGuess, Inbox, InboxSeries, Variant, VersionReport
+from lab.model.verdict import Verdict
+from lab.nightly import night as nights
+from lab.nightly import publish, store
+from lab.nightly.night import NightlyRequest, exit_code, night
+from lab.nightly.places import Out
+from lab.progress import NullProgress
+
+REPORT = sample.REPORT
+
+
+def version(verdict: Verdict) -> VersionReport:
+    return next(v for v in REPORT.versions if v.verdict is verdict and not v.series.problem)
+
+
+@pytest.mark.parametrize(
+    ("judged", "code"),
+    [
+        ((), ExitCode.PASS),
+        ((Verdict.PASS,), ExitCode.PASS),
+        ((Verdict.PASS, Verdict.INCONCLUSIVE), ExitCode.INCONCLUSIVE),
+        ((Verdict.INCONCLUSIVE, Verdict.FAIL), ExitCode.FAIL),
+    ],
+)
+def test_a_run_ends_with_the_worst_that_it_judged_itself(judged: tuple[Verdict, ...], code: ExitCode) -> None:
+    found = REPORT.versions
+    ids = tuple(next(v.series.id for v in found if v.verdict is verdict) for verdict in judged)
+    assert exit_code(replace(REPORT, judged=ids)) is code
+
+
+def test_what_was_lost_or_asked_otherwise_is_judged_again() -> None:
+    good = replace(version(Verdict.PASS), key="k")
+    assert nights._done(good, "k")
+    assert not nights._done(good, "other matrix")
+    assert not nights._done(None, "k")
+    lost = replace(good, variants=(replace(good.variants[0], lost="the host died"), *good.variants[1:]))
+    assert not nights._done(lost, "k")
+
+
+def test_a_version_is_compared_with_the_newest_older_one() -> None:
+    one = version(Verdict.PASS)
+    v = {n: replace(one, series=replace(one.series, topic="t", version=n)) for n in (1, 2, 4)}
+    other = replace(one, series=replace(one.series, topic="u", version=3))
+    found = nights._before(v[4], [v[1], v[4], other, v[2]])
+    assert found is v[2]
+    assert nights._before(v[1], v.values()) is None
+
+
+PROBLEM = InboxSeries(
+    "half",
+    1,
+    "Half of it",
+    "A <a@example.org>",
+    "2026-11-01",
+    "<h@example.org>",
+    (),
+    "",
+    problem="patch 2/2 is missing",
+)
+
+
+def test_series_that_cannot_be_judged_is_published_and_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HVLAB_CACHE", str(tmp_path / "cache"))
+    request = NightlyRequest(Inbox((PROBLEM,)), tmp_path / "out", (Variant(),))
+    first = night(request, NullProgress())
+    assert (first.judged, exit_code(first)) == (("half/v1",), ExitCode.INCONCLUSIVE)
+    out = Out(tmp_path / "out")
+    assert all(out.version("half/v1").voice(name).is_file() for name in publish.VOICES)
+    assert (out.site / "index.html").is_file()
+    assert "patch 2/2 is missing" in out.version("half/v1").voice("reply.txt").read_text()
+    kept = store.load(out.version("half/v1").report, VersionReport)
+    assert kept.base == BaseGuess(BaseFound.NONE, "not looked for: patch 2/2 is missing")
+    second = night(request, NullProgress())
+    assert (second.judged, second.skipped, exit_code(second)) == ((), ("half/v1",), ExitCode.PASS)
+    out.version("half/v1").voice("reply.txt").unlink()
+    night(request, NullProgress())
+    assert out.version("half/v1").voice("reply.txt").is_file(), (
+        "what a killed nightly left out is made up for"
+    )
+    assert not [p for p in out.root.rglob(".*") if p.is_file() and p.name != ".hvlab-site"]
+
+
+def test_name_that_no_series_has_is_refused(tmp_path: Path) -> None:
+    request = NightlyRequest(Inbox((PROBLEM,)), tmp_path / "out", (Variant(),), only=("hlaf",))
+    with pytest.raises(BadInput, match="no such series: hlaf"):
+        night(request, NullProgress())

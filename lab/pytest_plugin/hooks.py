@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -55,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--hvlab-stop-at-failure", action="store_true", help="end the run at the first scenario that fails")
     add("--hvlab-fresh", action="store_true", help="boot each lab from the start, never from a snapshot")
+    add("--hvlab-share", metavar="K/N", help="only every N-th scenario, from the K-th on")
     add("--hvlab-out", metavar="DIR", type=Path, help="folder for evidence files")
     add("--hvlab-report", metavar="FILE", type=Path, help="write outcomes as JSON lines")
     add("--hvlab-counters", metavar="DIR", type=Path, help="keep the counters of a profiled kernel here")
@@ -107,9 +109,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     running = boot(first[-1]) if first else (False, ())
     late = [p for p in marks if p[1] is not None and not quick(p[1])]
     rest = sorted(late, key=lambda p: (boot(p) != running, boot(p)))
+    if share := config.getoption("--hvlab-share"):
+        first, rest = _shared(first, share), _shared(rest, share)
+        marks = [*first, *rest]
     # Tests that are no scenarios keep their order and come last, when no lab has to be kept for others.
     items[:] = [item for item, _ in first + rest] + [item for item, mark in marks if mark is None]
     config.stash[SESSION].quick_left = sum(quick(m) for _, m in marks)
+
+
+T = TypeVar("T")
+
+
+def _shared(items: Sequence[T], share: str) -> list[T]:
+    """Every N-th of ``items`` from the K-th on, for ``K/N``. UsageError for anything else."""
+    number, _, count = share.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise pytest.UsageError(f"--hvlab-share is K/N, not {share}")
+    return list(items[int(number) - 1 :: int(count)])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -24,6 +24,8 @@ from lab.validate.workers import end
 SCRATCH = ".scratch"
 """Folder for temporary files of the scenarios, below the output folder; gone afterwards."""
 ORDER = "order.txt"
+NOTHING = 5
+"""pytest's exit status when no test was selected."""
 SILENCE_BUDGET = 240.0
 """Seconds without a new report line before the run counts as dead. Every wait inside a scenario has a
 budget of its own that is far smaller; this one only catches a pytest process that itself hangs."""
@@ -53,6 +55,14 @@ class DriveRequest:
     stop_at_failure: bool = False
     fresh: bool = False
     """Boot each lab from the start, never from a snapshot."""
+    share: int = 1
+    shares: int = 1
+    """Only every ``shares``-th scenario, beginning with number ``share``: others run the rest meanwhile."""
+
+    def named(self, name: str) -> Path:
+        """A file of this run in the output folder, which the shares of one run have in common."""
+        stem, dot, suffix = name.partition(".")
+        return self.out / (name if self.share == 1 else f"{stem}-{self.share}{dot}{suffix}")
 
 
 @dataclass(slots=True)
@@ -79,11 +89,11 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         "-p",
         "no:hypothesispytest",
         "-o",
-        f"log_file={request.out / 'debug.log'}",
+        f"log_file={request.named('debug.log')}",
         "-o",
         "log_file_level=INFO",
         # Not in /tmp, where pytest keeps the folders of its last three runs.
-        f"--basetemp={request.out / SCRATCH}",
+        f"--basetemp={scratch(request)}",
         f"--rootdir={paths.repo_root()}",
         f"--hvlab-report={report}",
         f"--hvlab-out={request.out}",
@@ -110,9 +120,16 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         argv.append("--hvlab-stop-at-failure")
     if request.fresh:
         argv.append("--hvlab-fresh")
+    if request.shares > 1:
+        argv.append(f"--hvlab-share={request.share}/{request.shares}")
     if request.keep:
         argv.append(f"--hvlab-keep={request.keep}")
     return argv
+
+
+def scratch(request: DriveRequest) -> Path:
+    """Where the scenarios put temporary files."""
+    return request.out / (SCRATCH if request.share == 1 else f"{SCRATCH}-{request.share}")
 
 
 def drive(
@@ -127,14 +144,14 @@ def drive(
     still returns what it had reported; ``report.complete`` is then False.
     """
     request.out.mkdir(parents=True, exist_ok=True)
-    kernel_file = request.out / "kernel.json"
+    kernel_file = request.named("kernel.json")
     if request.kernel is not None:
         kernel_file.write_text(json.dumps(image_to_json(request.kernel), indent=1) + "\n")
     if request.order:
         (request.out / ORDER).write_text("".join(f"{name}\n" for name in request.order))
-    report_file = request.out / "report.jsonl"
+    report_file = request.named("report.jsonl")
     report_file.unlink(missing_ok=True)
-    log = request.out / "pytest.log"
+    log = request.named("pytest.log")
     started = time.monotonic()
     process = spawn.start(pytest_argv(request, kernel_file, report_file), log=log, die_with_me=True)
     try:
@@ -142,7 +159,7 @@ def drive(
         _wait(process, report_file, SILENCE_BUDGET * request.factor, tell, stop or threading.Event())
     finally:
         end(process)
-        remove_tree(request.out / SCRATCH)
+        remove_tree(scratch(request))
     status, wall = process.returncode, time.monotonic() - started
     output = log.read_text(errors="replace")
     report = read_report(report_file)
@@ -150,13 +167,18 @@ def drive(
         raise LabUnavailable(
             "the scenario run broke", where=str(log), detail="\n".join(output.splitlines()[-15:])
         )
-    if status == 5 and not report.outcomes:
-        raise BadInput(
-            "no scenario selected",
-            where=f"-k {request.expression}",
-            hint=f"pytest --collect-only {paths.tests_dir() / 'guest' / 'scenarios'} names them",
-        )
+    if status == NOTHING and not report.outcomes and request.shares == 1:
+        raise nothing_selected(request)
     return DriveResult(report, status, output, wall)
+
+
+def nothing_selected(request: DriveRequest) -> BadInput:
+    """The error for a selection that leaves no scenario."""
+    return BadInput(
+        "no scenario selected",
+        where=f"-k {request.expression}",
+        hint=f"pytest --collect-only {paths.tests_dir() / 'guest' / 'scenarios'} names them",
+    )
 
 
 def _reporter(

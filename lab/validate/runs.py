@@ -33,8 +33,9 @@ from lab.model.result import DetectorProof, KernelRun, PhaseTime
 from lab.model.verdict import Verdict
 from lab.progress import Progress
 from lab.validate import allowlist
-from lab.validate.drive import DriveRequest, DriveResult, drive
+from lab.validate.drive import DriveRequest, DriveResult
 from lab.validate.exchange import Report, image_to_json, read_report, run_from_json, run_to_json
+from lab.validate.shares import drive_shared
 from lab.validate.workers import end
 
 ARM_BUDGET = 180.0
@@ -56,6 +57,8 @@ class RunPlan:
     """Slow scenarios belong to the quick set too."""
     expression: str | None = None
     keep: str | None = None
+    shares: int = 1
+    """How many processes run the scenarios at once."""
 
 
 class Runner:
@@ -108,8 +111,7 @@ class Runner:
 
         ``on_quick`` gets the run as it stands when the quick set is judged.
         """
-        selection = digest("\0".join(plan.claims), str((plan.quick, plan.slow)), plan.expression or "")
-        key = digest(plan.kernel.key, self.lab_key(), selection)
+        key = self._run_key(plan)
         if plan.side == "base" and (entry := self._cache.get("run", key)) is not None:
             run = run_from_json(json.loads((entry / "run.json").read_text()))
             self._progress.record(PhaseTime("drive", "base", 0.0, 0.0, "cached"))
@@ -132,6 +134,14 @@ class Runner:
         if plan.side == "base" and driven.report.complete and not run.failed_phase and _settled(run):
             self._keep(key, run, plan.out / "evidence")
         return run
+
+    def _run_key(self, plan: RunPlan) -> str:
+        selection = digest("\0".join(plan.claims), str((plan.quick, plan.slow)), plan.expression or "")
+        return digest(plan.kernel.key, self.lab_key(), selection)
+
+    def known(self, plan: RunPlan) -> bool:
+        """Whether :meth:`run` would take this run of a base from the cache."""
+        return plan.side == "base" and self._cache.get("run", self._run_key(plan)) is not None
 
     def _keep(self, key: str, run: KernelRun, evidence: Path) -> None:
         def produce(folder: Path) -> None:
@@ -156,7 +166,7 @@ class Runner:
             keep=plan.keep,
             factor=flavour(plan.kernel.flavour).time_factor,
         )
-        driven = drive(request, self._progress, on_quick, self._stop)
+        driven = drive_shared(request, plan.shares, self._progress, on_quick, self._stop)
         count = f"{len(driven.report.outcomes)} scenarios, {len(driven.report.boots)} boots"
         self._progress.record(PhaseTime("drive", plan.side, driven.wall, driven.report.cpu, count))
         return driven

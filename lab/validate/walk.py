@@ -30,6 +30,7 @@ from lab.validate.building import BuiltSides, build_bases, build_sides, failed
 from lab.validate.coverage import CoverageRequest, measure
 from lab.validate.kernels import Builder, Selectors
 from lab.validate.runs import Runner, RunPlan
+from lab.validate.shares import shares_for
 
 DEFAULT_MACHINE = "mshv-root"
 
@@ -229,10 +230,8 @@ def _run_sides(
 ) -> tuple[KernelRun, KernelRun]:
     """Both kernels side by side: two guests of one busy CPU each suit two cores."""
 
-    def one(side: str, kernel: KernelImage | KernelRun) -> Callable[[], KernelRun]:
-        if isinstance(kernel, KernelRun):
-            return lambda: kernel
-        plan = RunPlan(
+    def plan(side: str, kernel: KernelImage) -> RunPlan:
+        return RunPlan(
             side=side,
             kernel=kernel,
             out=_folder(request, side, sides.flavour),
@@ -242,12 +241,23 @@ def _run_sides(
             expression=request.expression,
             keep=request.keep if side == "patched" else None,
         )
-        return lambda: runner.run(plan, quick)
+
+    def one(
+        side: str, kernel: KernelImage | KernelRun, other: KernelImage | KernelRun
+    ) -> Callable[[], KernelRun]:
+        if isinstance(kernel, KernelRun):
+            return lambda: kernel
+        # A base whose run is known, or that cannot run, leaves its processor to the other kernel.
+        busy = isinstance(other, KernelImage) and not (
+            side == "patched" and runner.known(plan("base", other))
+        )
+        mine = replace(plan(side, kernel), shares=1 if request.keep else shares_for(int(busy)))
+        return lambda: runner.run(mine, quick)
 
     # Nothing about the base matters for a patched kernel that does not exist, and the other way round.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        base = pool.submit(one("base", sides.base))
-        patched = pool.submit(one("patched", sides.patched))
+        base = pool.submit(one("base", sides.base, sides.patched))
+        patched = pool.submit(one("patched", sides.patched, sides.base))
         try:
             return base.result(), patched.result()
         except BaseException:

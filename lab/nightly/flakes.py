@@ -101,7 +101,9 @@ def rates(one: Callable[[int], Seen], ids: Sequence[str], count: int) -> dict[st
     for number in range(1, count + 1) if ids else ():
         seen = one(number)
         for i in ids:
-            said[i].append(failed(seen.outcomes.get(i)))
+            outcome = seen.outcomes.get(i)
+            # A kernel that lacks the ability has neither failed nor not failed.
+            said[i].append(failed(outcome) if outcome is not None and outcome.verdict else None)
         if seen.boot_failure or (seen.broken and not seen.outcomes):
             break
     return {i: rate(s) for i, s in said.items()}

@@ -72,6 +72,10 @@ def test_reruns_are_summed_up_by_scenario() -> None:
     assert found["b"] is not None and (found["b"].hits, found["b"].tries) == (1, 2)
 
 
+def test_a_kernel_that_lacks_the_ability_says_nothing_of_a_rate() -> None:
+    assert rates(lambda _: Seen({"a": outcome(None)}), ["a"], 2) == {"a": None}
+
+
 @pytest.mark.parametrize("end", [Seen(broken="no time was left"), Seen(boot_failure="panic")])
 def test_reruns_end_where_there_is_nothing_to_run(end: Seen) -> None:
     asked: list[int] = []

@@ -3,6 +3,7 @@
 
 ``map_on_first_touch``: the first touch of an MMIO region issues MAP_GPA_PAGES (stock 7.3 maps when
 the region is set). ``nofull_mmio``: the kernel was booted with ``hv_nofull_mmio`` and knows it.
+``full_mmio``: it maps on first touch, and was not booted so: one touch may map a whole region.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NOFULL_ARG = "hv_nofull_mmio"
 _GFN = 0x100000
 
 
-_NOTHING = {"map_on_first_touch": False, "nofull_mmio": False}
+_NOTHING = {"map_on_first_touch": False, "nofull_mmio": False, "full_mmio": False}
 
 
 def probe_abilities(lab: BaseLab, kernel_args: tuple[str, ...]) -> dict[str, bool]:
@@ -31,11 +32,13 @@ def probe_abilities(lab: BaseLab, kernel_args: tuple[str, ...]) -> dict[str, boo
         return _NOTHING
     if lab.spec.hypervisor == "kvm":
         # By its design: KVM enters a page into its tables when a fault asks for it.
-        return {**_NOTHING, "map_on_first_touch": True}
+        return {**_NOTHING, "map_on_first_touch": True, "full_mmio": True}
     if not lab.witness.sees_ledger:
         return {"nofull_mmio": False}
-    known = isinstance(lab, Lab) and NOFULL_ARG in kernel_args and _knows_boot_argument(lab, NOFULL_ARG)
-    return {"map_on_first_touch": _maps_on_first_touch(lab), "nofull_mmio": known}
+    asked = NOFULL_ARG in (*lab.spec.kernel_args, *kernel_args)
+    known = isinstance(lab, Lab) and asked and _knows_boot_argument(lab, NOFULL_ARG)
+    touch = _maps_on_first_touch(lab)
+    return {"map_on_first_touch": touch, "nofull_mmio": known, "full_mmio": touch and not known}
 
 
 def _maps_on_first_touch(lab: BaseLab) -> bool:

@@ -41,7 +41,7 @@ def test_first_touch_of_page_n_maps_page_n(mapped, device, evidence, where):
     assert not problems, f"SLAT: {problems[0]}"
 
 
-@scenario(claims=("C7",), needs=("map_on_first_touch",), quick=True)
+@scenario(claims=("C7",), needs=("full_mmio",), quick=True)
 def test_default_maps_the_whole_region_with_one_touch(mapped, device, ledger, evidence):
     m = mapped(device)
     position = ledger.mark()

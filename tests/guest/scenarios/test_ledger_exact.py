@@ -22,7 +22,7 @@ def exactly(m, ledger, calls):
     ledger.expect(calls, m.partition, (m.region.gfn, m.pages), bar=bar)
 
 
-@scenario(claims=("C7", "C17"), needs=("map_on_first_touch",))
+@scenario(claims=("C7", "C17"), needs=("full_mmio",))
 def test_a_region_costs_nothing_then_one_map_then_one_unmap(mapped, device, ledger):
     m = mapped(device, first_page=3, pages=8)
     exactly(m, ledger, [])

@@ -9,7 +9,7 @@ import pytest
 from lab.model.ledger import LedgerSlice
 from lab.pytest_plugin import session
 
-ABILITIES = {"map_on_first_touch": True, "nofull_mmio": False}
+ABILITIES = {"map_on_first_touch": True, "nofull_mmio": False, "full_mmio": True}
 
 
 class FakeLab:

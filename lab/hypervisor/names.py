@@ -156,6 +156,8 @@ class Event(IntEnum):
     INTERCEPT_TYPE = 14
     DOORBELL = 15
     PAGE_VECTORS = 16
+    HOLD_BEGIN = 17
+    HOLD_END = 18
     CHILD_MSR = 32
     CHILD_CRASH = 33
     CHILD_INTERRUPT = 34
@@ -236,6 +238,8 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.INTERCEPT_TYPE: ("type", "access", "parameter"),
     Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
     Event.PAGE_VECTORS: ("partition", "vp", "vectors"),
+    Event.HOLD_BEGIN: ("call", "partition", "slot", "generation", "interrupts_on"),
+    Event.HOLD_END: ("call", "partition", "slot", "generation", "reentries", "ticks", "expired"),
     Event.CHILD_INTERRUPT: ("mode", "partition", "vp", "vector"),
     Event.CHILD_CRASH: ("control", "partition", "p0", "p1", "p2", "p3", "p4"),
     Event.CHILD_MSR: ("msr", "partition", "vp", "write", "value", "ignored"),
@@ -264,6 +268,12 @@ HYPERCALL_WRAPPERS = frozenset(
 def hypercall(code: int) -> str:
     """``MAP_GPA_PAGES``, or the number of a code without a name."""
     return HYPERCALLS.get(code, f"hypercall {code:#06x}")
+
+
+def hypercall_code(name: str) -> int | None:
+    """The code of ``MAP_GPA_PAGES`` or ``HVCALL_MAP_GPA_PAGES``, None of what is no name."""
+    short = name.removeprefix("HVCALL_")
+    return next((code for code, known in HYPERCALLS.items() if known == short), None)
 
 
 def status(code: int) -> str:

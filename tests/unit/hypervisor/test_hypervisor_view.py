@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.hypervisor.elf import find_symbol, symbol_address
-from lab.hypervisor.layout import BLOCK, State
+from lab.hypervisor.layout import BLOCK, VERSION, State
 from lab.hypervisor.slat import slat_diff
 from lab.hypervisor.view import HypervisorView
 from lab.model.errors import LabUnavailable
@@ -47,9 +47,9 @@ def test_it_is_ready_only_when_the_root_was_started(standin: StandIn, view: Hype
 
 
 def test_another_version_of_the_interface_is_refused(standin: StandIn, view: HypervisorView) -> None:
-    standin.u32("version", 2)
+    standin.u32("version", VERSION + 1)
     standin.start()
-    with pytest.raises(LabUnavailable, match="version 2"):
+    with pytest.raises(LabUnavailable, match=f"version {VERSION + 1}"):
         view.ready()
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Holds: keep a hypercall of the root from completing until the host lets it go.
 
-Nobody waits in the stand-in: the held call comes again and again, so its LP takes interrupts where the root has
-them on, and other LPs make hypercalls. A hold ends by itself when its budget is over, also when this process is
-gone::
+Nobody waits in the stand-in: the held call comes again and again, so its LP takes interrupts where the root
+has them on, and other LPs make hypercalls. A hold ends by itself when its budget is over, also when this
+process is gone::
 
     hold = view.holds.arm(0x4C, partition=child, budget=5.0)
     ...
@@ -33,8 +33,8 @@ _POLL = 0.001
 
 @dataclass(frozen=True, slots=True)
 class HoldReport:
-    """A hold as it is now. ``generation`` counts the calls held so far, ``expired`` those of them that went on
-    because their budget was over; what follows is about the newest call and means nothing before the first.
+    """A hold as it is now. ``generation`` counts the calls held so far, ``expired`` those of them that went
+    on because their budget was over; the rest is about the newest call and means nothing before the first.
 
     ``lp`` made it; ``interrupts_on``: the root takes interrupts there meanwhile; ``reentries``: times it came
     again; ``begun``: TSC; ``rip`` and ``rsp`` of the caller.
@@ -70,8 +70,8 @@ class Hold:
         return self._final or self._read()
 
     def wait(self, budget: float, watch: Callable[[], None] = lambda: None) -> HoldReport:
-        """Wait until a call is held. ``watch`` raises when the machine is dead. LabUnavailable when none comes
-        within ``budget`` seconds."""
+        """Wait until a call is held. ``watch`` raises when the machine is dead. LabUnavailable when none
+        comes within ``budget`` seconds."""
         return self._until(lambda seen: seen.held, budget, watch, f"no {self._what} is held")
 
     def release(self) -> None:
@@ -133,10 +133,10 @@ class HoldPlan:
     ) -> Hold:
         """Let ``skip`` matching calls of hypercall ``code`` pass, then hold ``count``, one after the other.
 
-        A call matches if its target is ``partition`` (any if None) and, for ``gfn``, if the frames that it names
-        overlap that frame or range. A call that matches while another is held passes. ``budget``: seconds of
-        the machine's time, which stands still with it, after which a call goes on by itself. BadInput for
-        values that make no sense or when all slots are taken.
+        A call matches if its target is ``partition`` (any if None) and, for ``gfn``, if the frames that it
+        names overlap that frame or range. A call that matches while another is held passes. ``budget``:
+        seconds of the machine's time, which stands still with it, after which a call goes on by itself.
+        BadInput for values that make no sense or when all slots are taken.
         """
         frames = frame_range(gfn)
         what = names.hypercall(code)

@@ -13,10 +13,8 @@ Resolve = Callable[[int], str | None]
 """Address to ``function+0x12``, or None."""
 
 _MAP_GPA_PAGES = 0x4B
-_DECIMAL = frozenset(
-    ("partition", "vp", "contiguous", "held", "lp", "new", "state", "event")
-    + ("slot", "generation", "interrupts_on", "reentries", "ticks", "expired")
-)
+_DECIMAL = {"partition", "vp", "contiguous", "held", "lp", "new", "state", "event"}
+_DECIMAL |= {"slot", "generation", "interrupts_on", "reentries", "ticks", "expired"}
 """Labels of words that are counted."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Holds, the host's side against the stand-in's own code: which calls are held, for how long, and what is seen."""
+"""Holds, the host's side against the stand-in's own code: which calls are held, for how long."""
 
 from __future__ import annotations
 

@@ -79,6 +79,9 @@ HYPERCALLS = {
 }
 """Hypercall codes (hvgdk_mini.h, HVCALL_*), also those the stand-in does not model."""
 
+FRAME_CALLS = frozenset({0x4B, 0x4C, 0xC9})
+"""Hypercalls that name frames of a partition, so that a fault or a hold can be about some of them."""
+
 STATUSES = {
     0x00: "SUCCESS",
     0x02: "INVALID_HYPERCALL_CODE",

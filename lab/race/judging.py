@@ -76,6 +76,7 @@ def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner) -> ScenarioOut
         return _outcome(recipe, Verdict.INCONCLUSIVE, (f"lab: {str(e).splitlines()[0]}",))
     verdict, reasons = verdict_of(attempts)
     evidence = [line for attempt in attempts for line in (*attempt.evidence[:2], attempt.reason) if line]
+    evidence += dict.fromkeys(note for attempt in attempts for note in attempt.notes)
     evidence += lanes(attempts[0], [actor.name for actor in recipe.actors])
     seen: dict[str, object] = {"the order ends": sorted({attempt.outcome.value for attempt in attempts})}
     return _outcome(recipe, verdict, reasons, tuple(evidence), seen, time.monotonic() - began)

@@ -37,7 +37,8 @@ class HoldReport:
     on because their budget was over; the rest is about the newest call and means nothing before the first.
 
     ``lp`` made it; ``interrupts_on``: the root takes interrupts there meanwhile; ``reentries``: times it came
-    again; ``begun``: TSC; ``rip`` and ``rsp`` of the caller.
+    again; ``begun``: TSC; ``rip`` and ``rsp`` of the caller. ``let_go``: it was released, and its LP has
+    not come by since.
     """
 
     state: HoldState
@@ -49,11 +50,12 @@ class HoldReport:
     begun: int
     rip: int
     rsp: int
+    let_go: bool = False
 
     @property
     def held(self) -> bool:
-        """Whether a call is held now."""
-        return self.state is HoldState.HELD
+        """Whether a call is held now, and is to be."""
+        return self.state is HoldState.HELD and not self.let_go
 
 
 class Hold:
@@ -83,7 +85,8 @@ class Hold:
     def wait_released(self, budget: float, watch: Callable[[], None] = lambda: None) -> HoldReport:
         """Wait until the stand-in has let go what was released. LabUnavailable when it has not within
         ``budget`` seconds: its LP does not run."""
-        return self._until(lambda seen: not seen.held, budget, watch, f"{self._what} is still held")
+        what = f"{self._what} is still held"
+        return self._until(lambda seen: seen.state is not HoldState.HELD, budget, watch, what)
 
     def clear(self) -> None:
         """Take the hold away; a call that it holds goes on."""
@@ -95,8 +98,11 @@ class Hold:
         # The state is written last: what comes with it is at least as new.
         state = HoldState(self._memory.u32(self._slot + layout.HOLD_STATE))
         entry = layout.HOLD.unpack(self._memory.read(self._slot, layout.HOLD.size))
-        generation, expired, lp, interrupts_on, reentries, begun, rip, rsp = entry[10:18]
-        return HoldReport(state, generation, expired, lp, bool(interrupts_on), reentries, begun, rip, rsp)
+        release, generation, expired, lp, interrupts_on, reentries, begun, rip, rsp = entry[8], *entry[10:18]
+        let_go = state is HoldState.HELD and release == generation
+        return HoldReport(
+            state, generation, expired, lp, bool(interrupts_on), reentries, begun, rip, rsp, let_go
+        )
 
     def _until(
         self, wanted: Callable[[HoldReport], bool], budget: float, watch: Callable[[], None], what: str

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from lab.hypervisor.holds import HoldReport
+from lab.hypervisor.holds import Hold, HoldReport
 from lab.hypervisor.names import HYPERCALL_WRAPPERS
 from lab.machine.gdb import Gdb, Stop
 from lab.model.errors import LabError
@@ -24,7 +25,7 @@ from lab.model.race import Actor, Attempt, Event, HoldKind, Outcome, Step
 from lab.race.calls import Calls
 from lab.race.held import Held, free_cpus, freed_memory, held_at, leave_stub, spin
 from lab.race.looks import Looks, Patience
-from lab.race.memory import KernelMemory
+from lab.race.memory import KernelMemory, NotMapped
 from lab.race.points import Point
 from lab.race.tasks import Tasks, Waiting
 
@@ -265,29 +266,30 @@ class Choreographer:
 
     def _caught(self, number: int) -> bool:
         """Deal with calls that the hypervisor holds; whether one was the step that is wanted."""
-        if self.calls is None or not self.calls.caught():
+        if self.calls is None or not any(self.calls.caught()):
             return False
         wanted = self.gdb.running and self._hit(self.gdb.interrupt(), number)
-        for n, seen in self.calls.caught():
-            wanted = self._take(self.calls, n, seen, number) or wanted
+        for n, hold, seen in self.calls.caught():
+            with suppress(NotMapped):  # the list of tasks is just being changed: look again in a moment
+                wanted = self._take(self.calls, n, hold, seen, number) or wanted
         return wanted
 
-    def _take(self, calls: Calls, n: int, seen: HoldReport, number: int) -> bool:
+    def _take(self, calls: Calls, n: int, hold: Hold, seen: HoldReport, number: int) -> bool:
         """Keep whoever makes the call of step ``n`` if it is its actor; whether that is the step wanted."""
         step, point = self.order[n]
         if step.actor in self._held or not self._calls(step.actor, seen):
             self.passed += 1
-            calls.pass_by(n)
+            hold.release()
             return False
-        place = f"at {point}: {self._caller(step.actor, seen)}"
+        place = f"at {point}: {self._caller(seen)}"
         if step.hold is HoldKind.NONE:
             if n == number:
                 self._say(step.actor, f"{place}, goes on", seen.lp)
                 calls.end(n)
             else:
-                calls.pass_by(n)
+                hold.release()
             return n == number
-        calls.take(n)
+        calls.take(n, hold)
         held = Held(seen.lp, seen.rip, HoldKind.HYPERCALL, step=n, deaf=not seen.interrupts_on)
         self._held[step.actor] = held
         self.holds[step.actor] = held.kind
@@ -301,12 +303,12 @@ class Choreographer:
         """Whether it is that actor who makes a call. By its stack: somebody may be on top of him by now."""
         if self.actors[actor].interrupt:
             return self.tasks.in_interrupt(seen.lp, seen.rsp)
-        task = self.tasks.named(self.actors[actor].comm)
-        return task is not None and self.tasks.on_stack(task, seen.rsp)
+        task = self.tasks.owner(seen.rsp)
+        return task is not None and self.tasks.comm(task) == self.actors[actor].comm
 
-    def _caller(self, actor: str, seen: HoldReport) -> str:
+    def _caller(self, seen: HoldReport) -> str:
         """The function of the kernel that makes the call."""
-        task = self.tasks.named(self.actors[actor].comm) or self.tasks.current(seen.lp)
+        task = self.tasks.owner(seen.rsp) or self.tasks.current(seen.lp)
         frames = [f.split("+")[0] for f in self.tasks.running(task, seen.rsp, seen.rip).frames[1:]]
         return next((f"in {name}()" for name in frames if name not in HYPERCALL_WRAPPERS), "somewhere")
 

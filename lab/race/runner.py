@@ -155,7 +155,9 @@ class RaceRunner:
                 order=points,
                 actions=actions,
                 stubs={a.name: room for a, room in zip(recipe.actors, rooms, strict=True)},
-                calls=Calls(lab.hypervisor.holds) if any(point.call for _, point in points) else None,
+                calls=Calls(lab.hypervisor.holds, lab.machine.spec.cpus)
+                if any(point.call for _, point in points)
+                else None,
                 watch=lambda: lab.watch.check("the order"),
                 on_order=at_the_end,
             )

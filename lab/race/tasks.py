@@ -101,6 +101,10 @@ class Tasks:
         base = self._memory.u64(task + self._task["stack"])
         return base <= stack_pointer <= base + self._size
 
+    def owner(self, stack_pointer: int) -> int | None:
+        """The task whose stack that is; None for a stack of interrupts. NotMapped when the lists are torn."""
+        return next((task for task in self.all() if self.on_stack(task, stack_pointer)), None)
+
     def comm(self, task: int) -> str:
         """Name of a task."""
         raw = self._memory.read(task + self._task["comm"], _COMM)

@@ -47,6 +47,7 @@ def test_held_call_comes_again_until_it_is_released(root: Root, plan: HoldPlan) 
     assert (seen.generation, seen.reentries, seen.lp, seen.interrupts_on) == (1, 4, 0, True)
     assert seen.rsp == STACK
     hold.release()
+    assert hold.look().let_go and not hold.look().held
     assert get_id(root)
     assert hold.wait_released(0.0).state is HoldState.RELEASED
     assert hold.look().expired == 0

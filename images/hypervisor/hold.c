@@ -47,7 +47,7 @@ enum hold_turn hold_turn(struct lp *lp)
 		return HOLD_WAITS;
 	h->expired += expired;
 	__atomic_store_n(&h->state, expired ? HOLD_EXPIRED : HOLD_RELEASED, __ATOMIC_RELEASE);
-	LEDGER_EVENT(lp, EV_HOLD_END, 0, h->call.code, h->call.partition, h - host_block.control.hold, h->generation,
+	LEDGER_EVENT(lp, EV_HOLD_END, 0, h->control & CTL_CODE_MASK, h - host_block.control.hold, h->generation,
 		     h->reentries, spent, expired);
 	return HOLD_ENDS;
 }

@@ -41,7 +41,7 @@ enum event_code {
 	EV_DOORBELL,		/* partition, VP, GPA, size, value, port: a write that no VMM gets to see */
 	EV_PAGE_VECTORS,	/* partition, VP, count and vectors: interrupts taken from the register page */
 	EV_HOLD_BEGIN,		/* code, partition, slot, generation, interrupts on: a call is held from here on */
-	EV_HOLD_END,		/* code, partition, slot, generation, re-entries, TSC ticks, expired */
+	EV_HOLD_END,		/* code, slot, generation, re-entries, TSC ticks, expired */
 	EV_CHILD_MSR = 32,	/* MSR, partition, VP, write, value, ignored: a child's access to an MSR that we do not have */
 	EV_CHILD_CRASH,		/* control, partition, P0..P4: a child told the hypervisor that it panics */
 	EV_CHILD_INTERRUPT,	/* delivery mode, partition, VP, vector: one that we do not have, SMI for example */

@@ -242,7 +242,7 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
     Event.PAGE_VECTORS: ("partition", "vp", "vectors"),
     Event.HOLD_BEGIN: ("call", "partition", "slot", "generation", "interrupts_on"),
-    Event.HOLD_END: ("call", "partition", "slot", "generation", "reentries", "ticks", "expired"),
+    Event.HOLD_END: ("call", "slot", "generation", "reentries", "ticks", "expired"),
     Event.CHILD_INTERRUPT: ("mode", "partition", "vp", "vector"),
     Event.CHILD_CRASH: ("control", "partition", "p0", "p1", "p2", "p3", "p4"),
     Event.CHILD_MSR: ("msr", "partition", "vp", "write", "value", "ignored"),

@@ -162,7 +162,7 @@ def test_held_call_stands_in_the_ledger_when_it_is_held_and_when_it_goes_on(
     assert get_id(root)
     begin, end, call = ledger(root)[-3:]
     assert begin == (4, 17, (GET_ID, 0, 0, 1, 1))
-    assert end[:2] == (4, 18) and end[2][:5] == (GET_ID, 0, 0, 1, 2) and end[2][6] == 0
+    assert end[:2] == (4, 18) and end[2][:4] == (GET_ID, 0, 1, 2) and end[2][5] == 0
     assert call[:2] == (1, GET_ID)
 
 

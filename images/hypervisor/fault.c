@@ -3,15 +3,16 @@
 #include "abi.h"
 #include "hv.h"
 
-static bool matches(const struct host_fault *f, u16 code, u64 partition, u64 gfn, u64 pages)
+/* Is that call one of those which the slot is about? */
+bool call_matches(const struct host_call *m, u16 code, u64 partition, u64 gfn, u64 pages)
 {
-	if (!__atomic_load_n(&f->active, __ATOMIC_ACQUIRE) || f->code != code)
+	if (!__atomic_load_n(&m->active, __ATOMIC_ACQUIRE) || m->code != code)
 		return false;
-	if (f->partition != FAULT_ANY_PARTITION && f->partition != partition)
+	if (m->partition != HOST_ANY_PARTITION && m->partition != partition)
 		return false;
-	if (!f->gfn_first && f->gfn_last == ~0ul)
+	if (!m->gfn_first && m->gfn_last == ~0ul)
 		return true;
-	return pages && gfn <= f->gfn_last && gfn + pages - 1 >= f->gfn_first;
+	return pages && gfn <= m->gfn_last && gfn + pages - 1 >= m->gfn_first;
 }
 
 /* The slot that hits this call, or NULL. Counts skips, hits and what is left. Called with hv_lock. */
@@ -20,7 +21,7 @@ struct host_fault *fault_find(u16 code, u64 partition, u64 gfn, u64 pages)
 	for (u32 i = 0; i < HOST_FAULTS; i++) {
 		struct host_fault *f = &host_block.control.fault[i];
 
-		if (!matches(f, code, partition, gfn, pages))
+		if (!call_matches(&f->call, code, partition, gfn, pages))
 			continue;
 		if (f->skip) {
 			f->skip--;
@@ -41,17 +42,18 @@ void fault_boot_args(const char *args)
 	for (u32 i = 0; s && i < HOST_FAULTS; i++) {
 		struct host_fault *f = &host_block.control.fault[i];
 
-		*f = (struct host_fault){ .gfn_last = ~0ul, .count = 1, .status = ST_INSUFFICIENT_MEMORY,
+		*f = (struct host_fault){ .call.gfn_last = ~0ul, .count = 1, .status = ST_INSUFFICIENT_MEMORY,
 					  .complete = FAULT_COMPLETE_NONE };
-		f->code = strtou(s, &s);
+		f->call.code = strtou(s, &s);
 		if (*s == ':')
 			f->skip = strtou(s + 1, &s);
 		if (*s == ':')
 			f->count = strtou(s + 1, &s);
 		if (*s == ':')
 			f->status = strtou(s + 1, &s);
-		f->active = 1;
-		kprintf("inject status %#x into hypercall %#x: skip %u, count %u\n", f->status, f->code, f->skip, f->count);
+		f->call.active = 1;
+		kprintf("inject status %#x into hypercall %#x: skip %u, count %u\n", f->status, f->call.code, f->skip,
+			f->count);
 		s = *s == ',' ? s + 1 : NULL;
 	}
 }

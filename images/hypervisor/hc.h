@@ -13,7 +13,7 @@ struct hc {
 	void *in, *out;			/* in points at two registers for a fast call */
 	u16 done;			/* repetitions completed, counted from 0 */
 	u8 flags;			/* FLAG_* for the ledger */
-	u64 partition, gfn, pages;	/* what the call is about, for the fault plan */
+	u64 partition, gfn, pages;	/* what the call is about, for faults and holds */
 	struct partition *pt;		/* target, once found: its entry for the host is refreshed */
 	u32 words;
 	u64 word[RECORD_WORDS];		/* decoded input, for the ledger */
@@ -127,6 +127,10 @@ u16 hc_signal_event(struct hc *);
 u16 hc_ring_empty(struct hc *);
 void hc_decode_create_port(struct hc *);
 void hc_decode_connect_port(struct hc *);
+/* hold.c */
+enum hold_turn { HOLD_NONE, HOLD_WAITS, HOLD_ENDS };
+enum hold_turn hold_turn(struct lp *);	/* is the call that this LP makes one that comes again? */
+bool hold_begin(const struct hc *);
 /* hypercall.c */
 bool hc_still_there(const struct hc *);
 

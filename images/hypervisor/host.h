@@ -10,7 +10,7 @@
 #include "types.h"
 
 #define HOST_MAGIC 0x314b4c4256484c48ul	/* "HLHVBLK1" */
-#define HOST_VERSION 1
+#define HOST_VERSION 2
 
 enum host_state { STATE_BOOTING, STATE_RUNNING, STATE_PANICKED, STATE_TRIPWIRE, STATE_OFF };
 
@@ -40,6 +40,8 @@ enum event_code {
 	EV_INTERCEPT_TYPE,	/* intercept type, access, parameter */
 	EV_DOORBELL,		/* partition, VP, GPA, size, value, port: a write that no VMM gets to see */
 	EV_PAGE_VECTORS,	/* partition, VP, count and vectors: interrupts taken from the register page */
+	EV_HOLD_BEGIN,		/* code, partition, slot, generation, interrupts on: a call is held from here on */
+	EV_HOLD_END,		/* code, slot, generation, re-entries, TSC ticks, expired */
 	EV_CHILD_MSR = 32,	/* MSR, partition, VP, write, value, ignored: a child's access to an MSR that we do not have */
 	EV_CHILD_CRASH,		/* control, partition, P0..P4: a child told the hypervisor that it panics */
 	EV_CHILD_INTERRUPT,	/* delivery mode, partition, VP, vector: one that we do not have, SMI for example */
@@ -86,21 +88,46 @@ CHECK_SIZE(struct host_partition, 48);
 /* ---- control: written by the host ---- */
 #define HOST_FAULTS 16
 #define HOST_HOLDS 16
+#define HOST_ANY_PARTITION 0
 #define FAULT_COMPLETE_NONE 0xffffffffu
-#define FAULT_ANY_PARTITION 0
 
-/* A slot is free while "active" is 0; the host fills the rest first and sets "active" last. */
-struct host_fault {
+/* Which calls a slot is about. It is free while "active" is 0; the host fills the rest first and sets that last. */
+struct host_call {
 	u32 active, code;
-	u64 partition;		/* target of the call, or FAULT_ANY_PARTITION */
-	u64 gfn_first, gfn_last;	/* hit only if the call's GFNs overlap; 0..~0 for any */
+	u64 partition;		/* target of the call, or HOST_ANY_PARTITION */
+	u64 gfn_first, gfn_last;	/* only if the call's GFNs overlap; 0..~0 for any */
+};
+CHECK_SIZE(struct host_call, 32);
+
+struct host_fault {
+	struct host_call call;
 	u32 skip, count;	/* let so many matching calls pass, then hit so many; both count down */
 	u32 status, complete;	/* status to return; repetitions to perform first, or FAULT_COMPLETE_NONE */
 	u32 hits, pad;
 };
 CHECK_SIZE(struct host_fault, 56);
 
-struct host_hold { u64 reserved[8]; };	/* room for holding a call until the host releases it */
+/*
+ * A held call does not complete until the host names its generation in "release", or its budget is over. Calls that
+ * match while a slot holds one pass it by. The host writes all up to "release", we the rest, "state" last.
+ */
+#define HOLD_LONGEST 60u		/* seconds, whatever the budget */
+enum hold_state { HOLD_ARMED, HOLD_HELD, HOLD_RELEASED, HOLD_EXPIRED };
+
+struct host_hold {
+	struct host_call call;
+	u64 budget;		/* TSC ticks */
+	u32 skip, count;	/* let so many matching calls pass, then hold so many; both count down */
+	u32 release;		/* the generation that may go on */
+	u32 state;		/* enum hold_state: of the newest generation */
+	u32 generation;		/* calls held so far: the number of the newest */
+	u32 expired;		/* calls that went on because their budget was over */
+	u32 lp, interrupts_on;	/* where the call was last seen, and whether the root takes interrupts there meanwhile */
+	u64 reentries;		/* times that the held call has come again */
+	u64 begun;		/* TSC */
+	u64 rip, rsp, control, input, output;	/* of the held call: by these it is known again */
+};
+CHECK_SIZE(struct host_hold, 128);
 
 struct host_control {
 	u32 ledger_on;		/* hypercalls, intercepts, events */

@@ -237,7 +237,7 @@ u16 pt_finalize(struct partition *);
 u16 pt_delete(struct partition *);
 void pt_shootdown(struct partition *);
 
-/* host_block.c, ledger.c, fault.c */
+/* host_block.c, ledger.c, fault.c; hold.c: see hc.h */
 void host_init(const char *args);
 void host_state(enum host_state);
 void host_publish(const struct partition *);
@@ -248,6 +248,7 @@ void ledger_caller(const struct lp *, struct host_record *);
 void ledger_event(struct lp *, enum event_code, u32 flags, u32 n, const u64 *words);
 #define LEDGER_EVENT(lp, code, flags, ...) ledger_event(lp, code, flags, \
 	LENGTH(((u64[]){ __VA_ARGS__ })), (u64[]){ __VA_ARGS__ })
+bool call_matches(const struct host_call *, u16 code, u64 partition, u64 gfn, u64 pages);
 struct host_fault *fault_find(u16 code, u64 partition, u64 gfn, u64 pages);
 void fault_boot_args(const char *args);
 extern struct host_block host_block;
@@ -365,7 +366,7 @@ bool doorbell_write(struct lp *, struct vp *, u64 gpa, u32 size, u64 value);
 void port_forget(u64 partition);
 
 /* hypercall.c */
-void hypercall(struct lp *);
+bool hypercall(struct lp *);		/* true: the call is held, and the root is to make it again */
 void power_off(struct lp *, u8 slp_typ) __attribute__((noreturn));
 
 /* vp.c, vp_registers.c, vp_state.c, vp_dispatch.c, child_exit.c, child_message.c */

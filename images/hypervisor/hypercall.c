@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One hypercall of the root: check the frame, decode, ask the fault plan, run, write the ledger. */
+/* One hypercall of the root: check the frame, decode, ask holds and fault plan, run, write the ledger. */
 #include "hc.h"
 
 #define FAST_INPUT 16			/* bytes in rdx and r8 */
@@ -86,16 +86,22 @@ static bool too_late(const struct hc *c, const struct op *op)
 	return pt && pt->state == PT_FINALIZED;
 }
 
-static u16 run(struct hc *c, const struct op *op)
+static void decode(struct hc *c, const struct op *op)
 {
-	const struct host_fault *f;
-
 	if (op->decode)
 		op->decode(c);
 	else
 		decode_raw(c, op->in_size);
 	if (!(op->flags & OP_NO_PARTITION) && op->in_size >= sizeof(u64))
 		c->partition = *(const u64 *)c->in;
+	if (c->partition == PARTITION_SELF)
+		c->partition = ROOT_ID;
+}
+
+static u16 run(struct hc *c, const struct op *op)
+{
+	const struct host_fault *f;
+
 	if (op->flags & OP_ROOT_ONLY && l1vh)
 		return ST_ACCESS_DENIED;
 	if (too_late(c, op))
@@ -122,7 +128,7 @@ static void record(struct hc *c, u16 status, struct host_record *r)
 	ledger_write(c->lp, r);
 }
 
-void hypercall(struct lp *lp)
+bool hypercall(struct lp *lp)
 {
 	struct vmcb *v = lp->vmcb;
 	u64 ctl = lp->g.rcx, fast_input[2] = { lp->g.rdx, lp->g.r8 };
@@ -131,24 +137,33 @@ void hypercall(struct lp *lp)
 			.reps = ctl >> CTL_REPS_SHIFT & CTL_REPS_MASK, .start = ctl >> CTL_START_SHIFT & CTL_REPS_MASK };
 	const struct op *op = c.code < HC_TABLE && hypercall_table[c.code].run ? &hypercall_table[c.code] : NULL;
 	struct host_record r = { .kind = KIND_HYPERCALL };
-	u16 st;
+	enum hold_turn turn = hold_turn(lp);
+	u16 st = ST_INVALID_CODE;
 
-	host_block.hypercalls++;
-	lp->hypercalls++;
+	if (turn == HOLD_WAITS)
+		return true;
 	c.done = c.start;
 	/* before the call: a dispatch lets other calls of this LP's stack come and go */
 	if (ledger_on(c.code == HC_DISPATCH_VP ? KIND_DISPATCH : KIND_HYPERCALL))
 		ledger_caller(lp, &r);
-	v->rip += LEN_VMMCALL;
 	if (op) {
 		st = ctl & CTL_RESERVED ? ST_INVALID_INPUT : check_frame(&c, op, lp->g.rdx, lp->g.r8);
+		if (!st) {
+			decode(&c, op);
+			if (turn == HOLD_NONE && hold_begin(&c))
+				return true;
+		}
+	}
+	host_block.hypercalls++;
+	lp->hypercalls++;
+	v->rip += LEN_VMMCALL;
+	if (op) {
 		if (st)
 			c.done = 0;	/* the start of a refused frame means nothing */
 		else
 			st = run(&c, op);
 	} else {
 		kprintf("lp %u: unknown hypercall %#x, control %#lx\n", lp->index, c.code, ctl);
-		st = ST_INVALID_CODE;
 		c.flags = FLAG_UNIMPLEMENTED;
 		c.in = c.fast ? fast_input : root_ptr(lp->g.rdx, sizeof c.word);
 		if (c.in)
@@ -163,4 +178,5 @@ void hypercall(struct lp *lp)
 	if (verbose > 1 || (verbose && st))
 		kprintf("lp %u: hypercall %#x reps %u+%u -> %#x done %u\n", lp->index, c.code, c.start, c.reps, st, c.done);
 	record(&c, st, &r);
+	return false;
 }

@@ -38,6 +38,7 @@ static void park(struct lp *lp)
 void lp_run(struct lp *lp)
 {
 	struct vmcb *v = lp->vmcb;
+	bool held;
 
 	lp->time.start = rdtsc();
 	asm volatile("vmload %0" :: "a"(v) : "memory");
@@ -71,8 +72,10 @@ void lp_run(struct lp *lp)
 				break;
 			}
 			lock(&hv_lock);
-			hypercall(lp);
+			held = hypercall(lp);
 			unlock(&hv_lock);
+			if (held)
+				relax();
 			break;
 		case EXIT_HLT:
 			if (lost_shadow(v, &lp->shadow_rip))

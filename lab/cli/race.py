@@ -139,7 +139,8 @@ def in_words(recipe: Recipe) -> list[str]:
         does = f", which does: {'; '.join(actor.does)}" if actor.does else ""
         lines.append(f"  {actor.name} is {who}{does}")
     for number, step in enumerate(recipe.order, 1):
-        lines.append(f"  {number}. {step.actor} is at {step.at}")
+        held = ", where the hypervisor holds it" if step.at.hypercall is not None else ""
+        lines.append(f"  {number}. {step.actor} is at {step.at}{held}")
     lines.append(f"  racy: {recipe.racy}; fixed: {recipe.fixed or 'none'}")
     return lines
 
@@ -154,7 +155,7 @@ def told(result: RecipeResult) -> list[str]:
         lines.append(f"  {name:5} ({side.side}): {counts} of {len(side.attempts)}{_median(side)}")
         if side.attempts:
             first = side.attempts[0]
-            lines += [f"      {line}" for line in (*first.evidence[:2], first.reason) if line]
+            lines += [f"      {line}" for line in (*first.evidence[:2], first.reason, *first.notes) if line]
             lines += [f"      {line}" for line in lanes(first, [a.name for a in result.recipe.actors])]
     return lines
 
@@ -197,6 +198,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "evidence": list(attempt.evidence),
         "passed": attempt.passed,
         "foreign": attempt.foreign,
+        "notes": list(attempt.notes),
         "events": [{"at": e.at, "actor": e.actor, "what": e.what, "cpu": e.cpu} for e in attempt.events],
     }
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from lab.hypervisor.abi import check_abi
 from lab.hypervisor.faults import FaultHandle, FaultPlan
+from lab.hypervisor.holds import Hold, HoldPlan, HoldReport
+from lab.hypervisor.layout import HoldState
 from lab.hypervisor.ledger import callers, decode_record
 from lab.hypervisor.record_text import format_record
 from lab.hypervisor.slat import SlatDiff, slat_diff
@@ -23,6 +25,10 @@ from lab.hypervisor.view import HypervisorView, StandInState
 __all__ = [
     "FaultHandle",
     "FaultPlan",
+    "Hold",
+    "HoldPlan",
+    "HoldReport",
+    "HoldState",
     "HypervisorView",
     "SlatDiff",
     "StandInState",

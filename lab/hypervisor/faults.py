@@ -32,7 +32,7 @@ class FaultHandle:
     def clear(self) -> None:
         """Take the fault away; :attr:`hits` keeps its last value."""
         if self._final is None:
-            self._memory.set_u32(self._slot + layout.FAULT_ACTIVE, 0)
+            self._memory.set_u32(self._slot + layout.CALL_ACTIVE, 0)
             self._final = self._memory.u32(self._slot + layout.FAULT_HITS)
 
 
@@ -63,18 +63,18 @@ class FaultPlan:
         the call and report them as done (calls without repetitions are not performed). Raises
         BadInput for values that make no sense or when all slots are taken.
         """
-        frames = layout.ANY_GFN if gfn is None else _frames(gfn)
+        frames = frame_range(gfn)
         if not (0 <= status <= 0xFFFF and 0 <= code <= 0xFFFF) or skip < 0 or count < 1:
             raise BadInput(f"fault for call {code:#x}: status {status:#x}, skip {skip}, count {count}")
         if complete is not None and not 0 <= complete <= 0xFFF:
             raise BadInput(f"fault for call {code:#x}: complete {complete} is not a rep count")
         slot = self._free()
         wanted = layout.FAULT_COMPLETE_NONE if complete is None else complete
-        target = layout.FAULT_ANY_PARTITION if partition is None else partition
+        target = layout.ANY_PARTITION if partition is None else partition
         self._memory.write(
             slot, layout.FAULT.pack(0, code, target, *frames, skip, count, status, wanted, 0, 0)
         )
-        self._memory.set_u32(slot + layout.FAULT_ACTIVE, 1)
+        self._memory.set_u32(slot + layout.CALL_ACTIVE, 1)
         handle = self._handles[slot] = FaultHandle(self._memory, slot)
         return handle
 
@@ -84,16 +84,19 @@ class FaultPlan:
             handle = self._handles.pop(slot, None)
             if handle is not None:
                 handle.clear()
-            self._memory.set_u32(slot + layout.FAULT_ACTIVE, 0)
+            self._memory.set_u32(slot + layout.CALL_ACTIVE, 0)
 
     def _free(self) -> int:
         for slot in self._slots:
-            if not self._memory.u32(slot + layout.FAULT_ACTIVE):
+            if not self._memory.u32(slot + layout.CALL_ACTIVE):
                 return slot
         raise BadInput(f"all {layout.FAULTS} fault slots are taken", hint="clear() faults that are done")
 
 
-def _frames(gfn: int | range) -> tuple[int, int]:
+def frame_range(gfn: int | range | None) -> tuple[int, int]:
+    """First and last frame for a slot; any for None. BadInput for what is no range of frames."""
+    if gfn is None:
+        return layout.ANY_GFN
     if isinstance(gfn, int):
         return gfn, gfn
     if gfn.step != 1 or not len(gfn):

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 SYMBOL = "host_block"
 MAGIC = int.from_bytes(b"HLHVBLK1", "little")
-VERSION = 1
+VERSION = 2
 
 
 class State(IntEnum):
@@ -45,19 +45,37 @@ PARTITION = struct.Struct("<QQQIIIIQ")
 """``struct host_partition``: id, flags, slat_root, state, pool_free, pool_total, pad, vps."""
 PARTITIONS = 16
 
+CALL_ACTIVE = 0
+"""In ``struct host_call``, with which each fault and each hold begins."""
+ANY_PARTITION = 0
+ANY_GFN = (0, 2**64 - 1)
+
 FAULT = struct.Struct("<IIQQQIIIIII")
 """``struct host_fault``: active, code, partition, gfn_first, gfn_last, skip, count, status, complete,
 hits, pad."""
 FAULTS = 16
-FAULT_ACTIVE = 0
 FAULT_SKIP = 32
 FAULT_COUNT = 36
 FAULT_HITS = 48
 FAULT_COMPLETE_NONE = 0xFFFFFFFF
-FAULT_ANY_PARTITION = 0
-ANY_GFN = (0, 2**64 - 1)
+
+
+class HoldState(IntEnum):
+    """``enum hold_state``."""
+
+    ARMED = 0
+    HELD = 1
+    RELEASED = 2
+    EXPIRED = 3
+
+
+HOLD = struct.Struct("<IIQQQQIIIIIIIIQQQQQQQ")
+"""``struct host_hold``: active, code, partition, gfn_first, gfn_last, budget, skip, count, release, state,
+generation, expired, lp, interrupts_on, reentries, begun, rip, rsp, control, input, output."""
 HOLDS = 16
-HOLD_SIZE = 64
+HOLD_RELEASE = 48
+HOLD_STATE = 52
+HOLD_LONGEST = 60
 
 BLOCK = {
     "magic": 0,
@@ -81,14 +99,14 @@ BLOCK = {
     "control.dispatch_on": 868,
     "control.fault": 872,
     "control.hold": 1768,
-    "control.park": 2792,
-    "control.parked": 2796,
-    "exits": 2800,
-    "hypercalls": 2864,
-    "text_length": 2872,
-    "text": 2880,
+    "control.park": 3816,
+    "control.parked": 3820,
+    "exits": 3824,
+    "hypercalls": 3888,
+    "text_length": 3896,
+    "text": 3904,
 }
 """Offsets in ``struct host_block``."""
-BLOCK_SIZE = 4928
+BLOCK_SIZE = 5952
 TEXT_SIZE = 2048
 LPS = 8

@@ -79,6 +79,9 @@ HYPERCALLS = {
 }
 """Hypercall codes (hvgdk_mini.h, HVCALL_*), also those the stand-in does not model."""
 
+FRAME_CALLS = frozenset({0x4B, 0x4C, 0xC9})
+"""Hypercalls that name frames of a partition, so that a fault or a hold can be about some of them."""
+
 STATUSES = {
     0x00: "SUCCESS",
     0x02: "INVALID_HYPERCALL_CODE",
@@ -156,6 +159,8 @@ class Event(IntEnum):
     INTERCEPT_TYPE = 14
     DOORBELL = 15
     PAGE_VECTORS = 16
+    HOLD_BEGIN = 17
+    HOLD_END = 18
     CHILD_MSR = 32
     CHILD_CRASH = 33
     CHILD_INTERRUPT = 34
@@ -236,6 +241,8 @@ EVENT_WORDS: dict[int, tuple[str, ...]] = {
     Event.INTERCEPT_TYPE: ("type", "access", "parameter"),
     Event.DOORBELL: ("partition", "vp", "gpa", "size", "value", "port"),
     Event.PAGE_VECTORS: ("partition", "vp", "vectors"),
+    Event.HOLD_BEGIN: ("call", "partition", "slot", "generation", "interrupts_on"),
+    Event.HOLD_END: ("call", "slot", "generation", "reentries", "ticks", "expired"),
     Event.CHILD_INTERRUPT: ("mode", "partition", "vp", "vector"),
     Event.CHILD_CRASH: ("control", "partition", "p0", "p1", "p2", "p3", "p4"),
     Event.CHILD_MSR: ("msr", "partition", "vp", "write", "value", "ignored"),
@@ -264,6 +271,12 @@ HYPERCALL_WRAPPERS = frozenset(
 def hypercall(code: int) -> str:
     """``MAP_GPA_PAGES``, or the number of a code without a name."""
     return HYPERCALLS.get(code, f"hypercall {code:#06x}")
+
+
+def hypercall_code(name: str) -> int | None:
+    """The code of ``MAP_GPA_PAGES`` or ``HVCALL_MAP_GPA_PAGES``, None of what is no name."""
+    short = name.removeprefix("HVCALL_")
+    return next((code for code, known in HYPERCALLS.items() if known == short), None)
 
 
 def status(code: int) -> str:

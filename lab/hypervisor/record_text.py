@@ -13,6 +13,9 @@ Resolve = Callable[[int], str | None]
 """Address to ``function+0x12``, or None."""
 
 _MAP_GPA_PAGES = 0x4B
+_DECIMAL = {"partition", "vp", "contiguous", "held", "lp", "new", "state", "event"}
+_DECIMAL |= {"slot", "generation", "interrupts_on", "reentries", "ticks", "expired"}
+"""Labels of words that are counted."""
 
 
 def format_record(
@@ -65,7 +68,9 @@ def _words(record: LedgerRecord) -> str:
 
 
 def _value(record: LedgerRecord, label: str, word: int) -> str:
-    if label in ("partition", "vp", "contiguous", "held", "lp", "new", "state", "event"):
+    if label == "call":
+        return names.hypercall(word)
+    if label in _DECIMAL:
         return str(word)
     if label == "flags" and record.kind is RecordKind.HYPERCALL and record.code == _MAP_GPA_PAGES:
         return names.map_flags(word)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The stand-in as the host sees it: state, ledger, partitions, second-level tables, faults."""
+"""The stand-in as the host sees it: state, ledger, partitions, second-level tables, faults, holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import TracebackType
 from lab.hypervisor import layout, slat
 from lab.hypervisor.elf import find_symbol
 from lab.hypervisor.faults import FaultPlan
+from lab.hypervisor.holds import HoldPlan
 from lab.hypervisor.layout import BLOCK, PartitionState
 from lab.hypervisor.layout import State as StandInState
 from lab.hypervisor.ledger import LedgerReader
@@ -39,6 +40,7 @@ class HypervisorView:
         self._memory = Memory(ram, below_4g)
         self._reader: LedgerReader | None = None
         self._faults: FaultPlan | None = None
+        self._holds: HoldPlan | None = None
         if self._memory.offset(self._block, layout.BLOCK_SIZE) is None:
             self.close()
             raise LabUnavailable(
@@ -197,6 +199,13 @@ class HypervisorView:
             self._require_ready()
             self._faults = FaultPlan(self._memory, self._block)
         return self._faults
+
+    @property
+    def holds(self) -> HoldPlan:
+        """Hypercalls that wait for the host: see :class:`~lab.hypervisor.holds.HoldPlan`."""
+        if self._holds is None:
+            self._holds = HoldPlan(self._memory, self._block, self.tsc_hz())
+        return self._holds
 
     # ---- within ----
     def _u32(self, field: str) -> int:

@@ -11,11 +11,29 @@ DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
+class HypercallSpec:
+    """A hypercall of the root: ``partition`` is its target, ``child``, ``root`` or empty for any; ``pages``
+    are the first and the last page of the region of which it must name one, None for any call."""
+
+    code: int
+    name: str
+    partition: str = ""
+    pages: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        target = f" of the {self.partition}" if self.partition else ""
+        return f"hypercall {self.name}{target}" + (
+            f" for pages {self.pages[0]} to {self.pages[1]}" if self.pages else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PointSpec:
     """A place in the kernel, as a recipe names it.
 
     ``function`` alone is its first instruction, ``offset`` bytes behind that; ``source`` is the ``nth`` line
-    of the function that contains this text; ``file`` and ``line`` name a line. ``done`` ends an action.
+    of the function that contains this text; ``file`` and ``line`` name a line; ``hypercall`` is the ``nth``
+    such call since the actor's step before. ``done`` ends an action.
     """
 
     function: str = ""
@@ -24,19 +42,22 @@ class PointSpec:
     nth: int = 1
     file: str = ""
     line: int = 0
+    hypercall: HypercallSpec | None = None
 
     @property
     def done(self) -> bool:
         """Whether this is the end of the actor's action."""
-        return not self.function and not self.file
+        return not self.function and not self.file and self.hypercall is None
 
     def __str__(self) -> str:
         if self.done:
             return DONE
         if self.file:
             return f"{self.file}:{self.line}"
+        nth = f" (no. {self.nth})" if self.nth > 1 else ""
+        if self.hypercall is not None:
+            return f"{self.hypercall}{nth}"
         if self.source:
-            nth = f" (no. {self.nth})" if self.nth > 1 else ""
             return f"{self.function}: {self.source}{nth}"
         return f"{self.function}+{self.offset:#x}" if self.offset else self.function
 
@@ -49,6 +70,8 @@ class HoldKind(StrEnum):
     """It goes round in a loop of two instructions: its CPU takes interrupts, grace periods go on."""
     FREEZE = "freeze"
     """Its CPU stands still, and so does whoever waits for that CPU."""
+    HYPERCALL = "hypercall"
+    """The hypervisor does not complete its call. Its CPU takes interrupts if the kernel has them on there."""
     NONE = "none"
     """It is seen there and goes on at once."""
 
@@ -174,7 +197,8 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try. ``holds`` says for each held actor which hold was used; ``passed`` counts hits of points by
-    others than the actor, ``foreign`` those outside of the root's kernel (another guest, the hypervisor)."""
+    others than the actor, ``foreign`` those outside of the root's kernel (another guest, the hypervisor).
+    ``notes`` say what to bear in mind of the holds."""
 
     outcome: Outcome
     reason: str
@@ -184,3 +208,4 @@ class Attempt:
     evidence: tuple[str, ...] = ()
     passed: int = 0
     foreign: int = 0
+    notes: tuple[str, ...] = ()

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.hypervisor import FaultHandle
+from lab.hypervisor import FaultHandle, Hold
+from lab.hypervisor.holds import BUDGET as HOLD_BUDGET
 from lab.hypervisor.names import HYPERCALLS
 from lab.hypervisor.names import status as status_name
 from lab.judge import ledger as judge_ledger
@@ -177,6 +178,22 @@ class LedgerProbe:
             complete=complete,
             partition=partition,
             gfn=range(*gfns) if gfns else None,
+        )
+
+    def hold(
+        self,
+        name: str,
+        *,
+        skip: int = 0,
+        count: int = 1,
+        partition: int | None = None,
+        gfns: tuple[int, int] | None = None,
+        budget: float = HOLD_BUDGET,
+    ) -> Hold:
+        """Keep hypercall ``name`` from completing; see lab.hypervisor.holds. Cleared after the scenario."""
+        frames = range(*gfns) if gfns else None
+        return self._lab.hypervisor.holds.arm(
+            _CODE[name], partition=partition, gfn=frames, skip=skip, count=count, budget=budget
         )
 
     def _need(self, name: str) -> None:

@@ -162,6 +162,7 @@ def to_json(bundle: Bundle, attempt: Attempt) -> dict[str, Any]:
         "seed": bundle.seed,
         "schedule": bundle.schedule,
         "hashes": dict(bundle.hashes),
+        "notes": list(attempt.notes),
         "holds": {name: kind.value for name, kind in attempt.holds.items()},
         "events": [{"at": e.at, "actor": e.actor, "what": e.what, "cpu": e.cpu} for e in attempt.events],
     }

@@ -4,49 +4,35 @@
 A held thread goes round in a loop of two instructions (a *spin hold*), so that its CPU takes interrupts and
 RCU goes on: a CPU that stands still makes others wait who would not, and an order that can happen looks
 impossible. That holds where the root has interrupts off, too: the hypervisor below still takes its own, and
-another CPU's hypercall may wait for that. A frozen CPU is there for comparison.
+another CPU's hypercall may wait for that. A frozen CPU is there for comparison. Where the point is a
+hypercall the hypervisor holds the call, which is as good as a spin hold.
 """
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
+from lab.hypervisor.holds import Hold, HoldReport
+from lab.hypervisor.names import HYPERCALL_WRAPPERS
 from lab.machine.gdb import Gdb, Stop
 from lab.model.errors import LabError
 from lab.model.race import Actor, Attempt, Event, HoldKind, Outcome, Step
+from lab.race.calls import Calls
+from lab.race.held import Held, free_cpus, freed_memory, held_at, leave_stub, spin
+from lab.race.looks import Looks, Patience
 from lab.race.memory import KernelMemory, NotMapped
 from lab.race.points import Point
 from lab.race.tasks import Tasks, Waiting
 
-STUB = b"\xf3\x90\xeb\xfc"
-"""pause; jmp to the pause: what a thread under a spin hold executes."""
-STUB_ROOM = 8
-"""Bytes that a stub takes, with the jump back that replaces its own."""
-_JUMP_AT = 2
-_JUMP, _JUMP_SIZE = 0xE9, 5
-INTERRUPTS_ON = 1 << 9
-"""EFLAGS.IF."""
-_POINTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{n}" for n in range(8, 16)))
-_KERNEL_HALF = 0x1FFFF
-"""Bits 63..47 of a kernel address."""
-POISON = 0x6B
-"""POISON_FREE (include/linux/poison.h)."""
-_POISONED = 32
-"""Bytes that are looked at."""
 _SLICE = 0.1
-_SAMPLES = 5
-_SURE = 4
-"""Samples of a running task that must agree on what it waits for."""
 _GAP = 0.01
 STEP_BUDGET = 10.0
 """Seconds for the next point of an order to come: the host may be busy with other things."""
-_LOOK_EVERY = 0.5
-_LOOKS = 4
-"""Looks in a row that must find an actor in the same wait before he is said to be blocked."""
 
 
 class Action(Protocol):
@@ -65,29 +51,6 @@ class Action(Protocol):
         """How it failed; empty when it did not, or goes on."""
 
 
-@dataclass(slots=True)
-class _Held:
-    """A thread that is kept at ``address``; ``stub`` is where it spins, 0 under a frozen CPU."""
-
-    cpu: int
-    address: int
-    kind: HoldKind
-    stub: int = 0
-    step: int = 0
-    registers: Mapping[str, int] = field(default_factory=dict)
-    mapped: frozenset[str] = frozenset()
-    """Registers that pointed to memory of the kernel then."""
-
-
-@dataclass(slots=True)
-class _Patience:
-    """What the looks at an actor have found so far."""
-
-    next: float = field(default_factory=lambda: time.monotonic() + _LOOK_EVERY)
-    waits: str = ""
-    same: int = 0
-
-
 @dataclass
 class Choreographer:
     """One attempt at one order. The machine is stopped when it begins and when it has ended."""
@@ -100,6 +63,8 @@ class Choreographer:
     actions: Mapping[str, Action]
     stubs: Mapping[str, int]
     """Free room in the kernel's code for each actor, STUB_ROOM bytes each."""
+    calls: Calls | None = None
+    """For points at hypercalls; None where the order has none."""
     watch: Callable[[], None] = lambda: None
     """Raises when the machine is dead."""
     budget: float = STEP_BUDGET
@@ -109,7 +74,8 @@ class Choreographer:
     foreign: int = 0
     on_order: Callable[[], None] = lambda: None
     """Called when the order is complete: the machine is stopped, and everybody is where he was held."""
-    _held: dict[str, _Held] = field(default_factory=dict)
+    _notes: dict[str, None] = field(default_factory=dict)
+    _held: dict[str, Held] = field(default_factory=dict)
     _pass_once: set[tuple[str, int]] = field(default_factory=set)
     _began: set[str] = field(default_factory=set)
     _start: float = 0.0
@@ -135,31 +101,18 @@ class Choreographer:
             dict(self.holds),
             passed=self.passed,
             foreign=self.foreign,
+            notes=tuple(self._notes),
         )
 
     def freed_memory(self, actor: str) -> list[str]:
         """Registers of a held actor that point to memory which is not there any more, or which the allocator
         has poisoned (slub_debug=P)."""
         held = self._held.get(actor)
-        found = []
-        for name, value in held.registers.items() if held is not None else ():
-            if held is None or name not in held.mapped:
-                continue
-            data = self._behind(value)
-            if data is None:
-                found.append(f"{name} of {actor} points to freed memory: {value:#x} is not mapped any more")
-            elif data == bytes([POISON]) * _POISONED:
-                found.append(f"{name} of {actor} points to freed memory: {value:#x} holds {POISON:#x}")
-        return found
+        return [] if held is None else freed_memory(self.memory, held, actor)
 
-    def _behind(self, address: int) -> bytes | None:
-        """Some bytes of the kernel's memory at an address; None where it has none, or it is no address."""
-        if address >> 47 != _KERNEL_HALF:
-            return None
-        try:
-            return self.memory.read(address, _POISONED)
-        except NotMapped:
-            return None
+    @cached_property
+    def _looks(self) -> Looks:
+        return Looks(self.gdb, self.tasks, self.actors, self._held)
 
     # ---- the order
 
@@ -169,49 +122,58 @@ class Choreographer:
                 if held.step == number:
                     self._say(step.actor, f"was waiting at {point}", held.cpu)
                     continue
+                if early := self._ended_early():
+                    return early
                 self._release(step.actor)
+            self._arm_calls(number)
             self._begin(step.actor)
             failure = self._until_done(number) if step.at.done else self._until_hit(number)
             if failure is not None:
                 return failure
         self.on_order()
-        return Outcome.CLEAN, ""
+        return self._ended_early() or (Outcome.CLEAN, "")
 
     def _until_hit(self, number: int) -> tuple[Outcome, str] | None:
         step, point = self.order[number]
         deadline = time.monotonic() + self.budget
-        patience = _Patience()
+        patience = Patience()
         while True:
-            stop = self._run(min(_SLICE, max(_GAP, deadline - time.monotonic())))
+            stop = self._run(self._slice(deadline))
             if stop is not None and self._hit(stop, number):
+                return None
+            if self._caught(number):
                 return None
             if stop is not None:
                 continue
             action = self.actions.get(step.actor)
             if action is not None and action.ended():
-                self.gdb.interrupt()
+                if self.gdb.running:
+                    self.gdb.interrupt()
                 said = action.error()
                 how = f"failed: {said}" if said else "ended without getting there"
                 return Outcome.NOT_REACHED, f"{step.actor} does not reach {point}: its action {how}"
             what = f"does not reach {point}"
-            if blocked := self._blocked(step.actor, what, patience):
+            if blocked := self._looks.blocked(step.actor, what, patience):
                 return blocked
             if time.monotonic() > deadline:
-                return self._late(step.actor, what)
+                return self._looks.late(step.actor, what, self.budget)
 
     def _until_done(self, number: int) -> tuple[Outcome, str] | None:
         step = self.order[number][0]
         action = self.actions[step.actor]
         deadline = time.monotonic() + self.budget
-        patience = _Patience()
+        patience = Patience()
         while not action.answered():
             stop = self._run(_GAP)
             if stop is not None:
                 self._hit(stop, number)
-            elif blocked := self._blocked(step.actor, "does not end", patience):
+            self._caught(number)
+            if stop is not None:
+                continue
+            if blocked := self._looks.blocked(step.actor, "does not end", patience):
                 return blocked
-            elif time.monotonic() > deadline:
-                return self._late(step.actor, "does not end")
+            if time.monotonic() > deadline:
+                return self._looks.late(step.actor, "does not end", self.budget)
         if self.gdb.running:
             self._hit(self.gdb.interrupt(), number)
         if said := action.error():
@@ -229,12 +191,17 @@ class Choreographer:
         """Let whoever is not frozen run, until somebody stops or for so long. It may be running already."""
         self.watch()
         if not self.gdb.running:
-            frozen = {h.cpu for h in self._held.values() if h.kind is HoldKind.FREEZE}
-            free = [cpu for cpu in range(self.gdb.cpus) if cpu not in frozen]
-            if not free:
+            free = free_cpus(self.gdb.cpus, self._held.values())
+            if free == []:
                 raise LabError("every CPU is frozen: nobody is left to go on", where="the order")
-            self.gdb.resume(free if frozen else None)
+            self.gdb.resume(free)
         return self.gdb.wait(budget)
+
+    def _slice(self, deadline: float) -> float:
+        """How long to let the machine run: nothing stops it when the hypervisor holds a call."""
+        if self.calls is not None and self.calls.armed:
+            return _GAP
+        return min(_SLICE, max(_GAP, deadline - time.monotonic()))
 
     # ---- stops
 
@@ -274,7 +241,7 @@ class Choreographer:
                 self._say(who, f"at {point}: {point.place}, goes on", stop.cpu)
             self.gdb.step(stop.cpu)
             return later[0] == number
-        self._hold(who, stop.cpu, registers, address, later[0])
+        self._hold(who, stop.cpu, registers, later[0])
         return later[0] == number
 
     def _who(self, cpu: int, stack_pointer: int, candidates: set[str]) -> str | None:
@@ -287,40 +254,100 @@ class Choreographer:
                 return name
         return None
 
+    # ---- hypercalls
+
+    def _arm_calls(self, number: int) -> None:
+        """Hold the next hypercall of whoever may come to one that is his next step, from this one on."""
+        for actor in {step.actor for step, _ in self.order[number:]} - set(self._held):
+            n = next(n for n in range(number, len(self.order)) if self.order[n][0].actor == actor)
+            target = self.order[n][1].call
+            if self.calls is not None and target is not None:
+                self.calls.arm(n, target)
+
+    def _caught(self, number: int) -> bool:
+        """Deal with calls that the hypervisor holds; whether one was the step that is wanted."""
+        if self.calls is None or not any(self.calls.caught()):
+            return False
+        wanted = self.gdb.running and self._hit(self.gdb.interrupt(), number)
+        for n, hold, seen in self.calls.caught():
+            with suppress(NotMapped):  # the list of tasks is just being changed: look again in a moment
+                wanted = self._take(self.calls, n, hold, seen, number) or wanted
+        return wanted
+
+    def _take(self, calls: Calls, n: int, hold: Hold, seen: HoldReport, number: int) -> bool:
+        """Keep whoever makes the call of step ``n`` if it is its actor; whether that is the step wanted."""
+        step, point = self.order[n]
+        if step.actor in self._held or not self._calls(step.actor, seen):
+            self.passed += 1
+            hold.release()
+            return False
+        place = f"at {point}: {self._caller(seen)}"
+        if step.hold is HoldKind.NONE:
+            if n == number:
+                self._say(step.actor, f"{place}, goes on", seen.lp)
+                calls.end(n)
+            else:
+                hold.release()
+            return n == number
+        calls.take(n, hold)
+        held = Held(seen.lp, seen.rip, HoldKind.HYPERCALL, step=n, deaf=not seen.interrupts_on)
+        self._held[step.actor] = held
+        self.holds[step.actor] = held.kind
+        self._say(
+            step.actor, f"{place}, held ({held.kind}, interrupts {'off' if held.deaf else 'on'})", held.cpu
+        )
+        self._notes[call_note(step.actor, point, held)] = None
+        return n == number
+
+    def _calls(self, actor: str, seen: HoldReport) -> bool:
+        """Whether it is that actor who makes a call. By its stack: somebody may be on top of him by now."""
+        if self.actors[actor].interrupt:
+            return self.tasks.in_interrupt(seen.lp, seen.rsp)
+        task = self.tasks.owner(seen.rsp)
+        return task is not None and self.tasks.comm(task) == self.actors[actor].comm
+
+    def _caller(self, seen: HoldReport) -> str:
+        """The function of the kernel that makes the call."""
+        task = self.tasks.owner(seen.rsp) or self.tasks.current(seen.lp)
+        frames = [f.split("+")[0] for f in self.tasks.running(task, seen.rsp, seen.rip).frames[1:]]
+        return next((f"in {name}()" for name in frames if name not in HYPERCALL_WRAPPERS), "somewhere")
+
+    def _ended_early(self) -> tuple[Outcome, str] | None:
+        """Whose hold has ended by itself: then the order says nothing."""
+        for who, held in self._held.items():
+            if held.kind is HoldKind.HYPERCALL and self.calls is not None and not self.calls.still(held.step):
+                return Outcome.BROKEN, f"{who} was held for too long: its call has gone on by itself"
+        return None
+
     # ---- holds
 
-    def _hold(self, who: str, cpu: int, registers: Mapping[str, int], address: int, number: int) -> None:
+    def _hold(self, who: str, cpu: int, registers: Mapping[str, int], number: int) -> None:
         step, point = self.order[number]
         kind = HoldKind.SPIN if step.hold is HoldKind.AUTO else step.hold
-        off = "" if registers["eflags"] & INTERRUPTS_ON else ", interrupts off"
-        mapped = frozenset(name for name in _POINTERS if self._behind(registers.get(name, 0)) is not None)
-        held = _Held(cpu, address, kind, step=number, registers=dict(registers), mapped=mapped)
+        held = held_at(self.memory, cpu, registers, kind, number)
         if kind is HoldKind.SPIN:
-            held.stub = self.stubs[who]
-            self._patch(held.stub, STUB)
-            self.gdb.set_register(cpu, "rip", held.stub)
+            spin(self.gdb, self.memory, held, self.stubs[who])
         self._held[who] = held
         self.holds[who] = kind
-        self._say(who, f"at {point}: {point.place}, held ({kind}{off})", cpu)
+        self._say(who, f"at {point}: {point.place}, held ({held.how})", cpu)
 
     def _release(self, who: str) -> None:
         held = self._held.pop(who)
         if held.kind is HoldKind.FREEZE:
             self.gdb.step(held.cpu)
+        elif held.kind is HoldKind.HYPERCALL:
+            assert self.calls is not None
+            self.calls.end(held.step)
         else:
-            # The thread is at the pause or at the jump behind it: that becomes the jump back.
-            at = held.stub + _JUMP_AT
-            distance = held.address - (at + _JUMP_SIZE)
-            self._patch(at, bytes([_JUMP]) + struct.pack("<i", distance))
+            leave_stub(self.gdb, self.memory, held)
             self._pass_once.add((who, held.address))
         self._say(who, "released", held.cpu)
-
-    def _patch(self, address: int, code: bytes) -> None:
-        self.gdb.write_physical(self.memory.physical(address), code)
 
     def _free_all(self, armed: set[int]) -> None:
         """Release whoever is held. The stubs stay: a thread may have been preempted in one."""
         try:
+            if self.calls is not None:
+                self.calls.clear()
             if self.gdb.running:
                 self.gdb.interrupt()
             for who in list(self._held):
@@ -331,78 +358,20 @@ class Choreographer:
         except LabError as e:
             self._say("lab", f"cannot release everybody: {str(e).splitlines()[0]}")
 
-    # ---- why it does not go on
-
-    def _blocked(self, who: str, what: str, patience: _Patience) -> tuple[Outcome, str] | None:
-        """Look now and then at an actor that is waited for: who is in the same wait at several looks in a row
-        is blocked. Nobody is while nobody is held."""
-        if not self._held or time.monotonic() < patience.next:
-            return None
-        patience.next = time.monotonic() + _LOOK_EVERY
-        if self.gdb.running:
-            stop = self.gdb.interrupt()
-            if stop.trap:
-                return None  # somebody has just got to a point: that comes first
-        seen = self._seen(who)
-        waits = seen.waits if seen is not None else ""
-        patience.same = patience.same + 1 if waits and waits == patience.waits else 1
-        patience.waits = waits
-        if waits and seen is not None and patience.same >= _LOOKS:
-            return Outcome.BLOCKED, self._told(who, what, seen)
-        return None
-
-    def _seen(self, who: str) -> Waiting | None:
-        """Where an actor's task is; None when there is none."""
-        actor = self.actors[who]
-        try:
-            task = None if actor.interrupt else self.tasks.named(actor.comm)
-            return None if task is None else self._look(task)
-        except NotMapped:
-            return None
-
-    def _told(self, who: str, what: str, seen: Waiting) -> str:
-        stack = " <- ".join(frame.split("+")[0] for frame in seen.frames[:8])
-        holders = ", ".join(f"{name} ({held.kind})" for name, held in self._held.items()) or "nobody"
-        return f"{who} {what}: it waits for {seen.waits} while {holders} is held: {stack}"
-
-    def _late(self, who: str, what: str) -> tuple[Outcome, str]:
-        """The budget is over: say what the actor waits for."""
-        if self.gdb.running:
-            self.gdb.interrupt()
-        actor, seen = self.actors[who], self._seen(who)
-        if actor.interrupt:
-            return Outcome.NOT_REACHED, f"{who} {what} within {self.budget:g} s: no such interrupt came"
-        if seen is None:
-            return Outcome.NOT_REACHED, f"{who} {what}: there is no task {actor.comm}"
-        if seen.waits:
-            return Outcome.BLOCKED, self._told(who, what, seen)
-        stack = " <- ".join(frame.split("+")[0] for frame in seen.frames[:8])
-        how = "runs" if seen.on_cpu else "sleeps"
-        return Outcome.NOT_REACHED, f"{who} {what} within {self.budget:g} s; it {how}: {stack}"
-
     def _look(self, task: int) -> Waiting:
         """Where a task is. One that runs is looked at several times: an interrupt may be on top."""
-        seen = self.tasks.where(task)
-        if not seen.on_cpu:
-            return seen
-        votes: dict[str, list[Waiting]] = {}
-        for _ in range(_SAMPLES):
-            for cpu in range(self.gdb.cpus):
-                registers = self.gdb.registers(cpu)
-                own = self.tasks.cpu_of(registers)
-                if own is not None and self.tasks.current(own) == task:
-                    found = self.tasks.running(task, registers["rsp"], registers["rip"])
-                    votes.setdefault(found.waits, []).append(found)
-            frozen = {h.cpu for h in self._held.values() if h.kind is HoldKind.FREEZE}
-            free = [cpu for cpu in range(self.gdb.cpus) if cpu not in frozen]
-            if not free:
-                break
-            self.gdb.resume(free if frozen else None)
-            if self.gdb.wait(_GAP) is None:
-                self.gdb.interrupt()
-        best = max(votes.values(), key=len, default=[seen])
-        sure = len(best) >= _SURE
-        return best[0] if sure else Waiting("", True, best[0].frames)
+        return self._looks.look(task)
 
     def _say(self, actor: str, what: str, cpu: int | None = None) -> None:
         self.events.append(Event(round(time.monotonic() - self._start, 4), actor, what, cpu))
+
+
+def call_note(actor: str, point: Point, held: Held) -> str:
+    """What a hold at a hypercall means for everybody else."""
+    how = f"{actor} was held at {point} by the hypervisor"
+    if held.deaf:
+        return (
+            f"{how}, with interrupts off as the kernel has them there: who needs CPU {held.cpu} to answer "
+            "or a grace period waits for the call, as on any machine, but longer"
+        )
+    return f"{how}, with interrupts on: CPU {held.cpu} took them meanwhile"

@@ -217,6 +217,12 @@ def check(recipe: Recipe, ends: Mapping[str, Ends]) -> None:
         if len(actor.comm.encode()) > _COMM:
             raise BadInput(f"no task can be called {actor.comm!r}: {_COMM} letters at most", where=where)
     for number, step in enumerate(recipe.order, 1):
+        if step.at.hypercall is not None:
+            raise BadInput(
+                f"{step.actor} is at {step.at.hypercall}, which the lab's hypervisor holds: a kprobe can not",
+                where=f"{recipe.where}: order {number}",
+                hint="name a function that makes the call, or run it with hvlab race run",
+            )
         if step.at.done and end_of(recipe, step.actor, ends) is None:
             does = "; ".join(recipe.actor(step.actor).does) or "something of its own"
             raise BadInput(

@@ -86,6 +86,7 @@ def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner, out: Path | No
         return _outcome(recipe, Verdict.INCONCLUSIVE, (f"lab: {str(e).splitlines()[0]}",))
     verdict, reasons = verdict_of(attempts)
     evidence = [line for attempt in attempts for line in (*attempt.evidence[:2], attempt.reason) if line]
+    evidence += dict.fromkeys(note for attempt in attempts for note in attempt.notes)
     actors = [actor.name for actor in recipe.actors]
     evidence += lanes(attempts[0], actors)
     files: tuple[str, ...] = ()

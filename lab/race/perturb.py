@@ -75,7 +75,7 @@ class Perturber(Choreographer):
             self.gdb.step(stop.cpu)
             return
         self.delays += 1
-        self._hold(who, stop.cpu, registers, address, number)
+        self._hold(who, stop.cpu, registers, number)
         self._until[who] = time.monotonic() + self.rng.random() * LONGEST
 
     def _actor_at(self, stop: Stop, registers: Mapping[str, int], here: list[int]) -> str | None:

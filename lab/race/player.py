@@ -16,7 +16,8 @@ from enum import Enum
 from lab.machine.gdb import Stop
 from lab.model.errors import LabError
 from lab.model.race import Attempt, Outcome, PointSpec, Step
-from lab.race.engine import INTERRUPTS_ON, Choreographer
+from lab.race.engine import Choreographer
+from lab.race.held import INTERRUPTS_ON
 from lab.race.memory import NotMapped
 from lab.race.schedules import Schedule
 from lab.race.stage import Submission
@@ -296,7 +297,7 @@ class Player(Choreographer):
             self.gdb.step(stop.cpu)
             return
         del wanted[: wanted.index(number) + 1]
-        self._hold(who, stop.cpu, registers, address, number)
+        self._hold(who, stop.cpu, registers, number)
         self._state[who] = State.HELD
         self.steps.append(self.order[number][0])
 

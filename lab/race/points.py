@@ -21,16 +21,28 @@ ReadSource = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
+class CallTarget:
+    """Which calls of code ``code`` a point means: ``partition`` and ``gfn`` None for any; ``skip`` that match
+    are let by first."""
+
+    code: int
+    partition: int | None = None
+    gfn: range | None = None
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """A point in the running kernel: where a thread is held that gets there.
 
     A line may lie at several addresses, when the compiler made several copies of it; ``place`` says where the
-    first of them is, by the line table.
+    first of them is, by the line table. A hypercall has no address: ``call`` says which calls are meant.
     """
 
     spec: PointSpec
     addresses: tuple[int, ...]
     place: str
+    call: CallTarget | None = None
 
     def __str__(self) -> str:
         return str(self.spec)

@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab import paths
+from lab.hypervisor import names as abi
 from lab.model.errors import BadInput
-from lab.model.race import DONE, Actor, HoldKind, PointSpec, Proof, Recipe, Setup, Side, Step
+from lab.model.race import (
+    DONE,
+    Actor,
+    HoldKind,
+    HypercallSpec,
+    PointSpec,
+    Proof,
+    Recipe,
+    Setup,
+    Side,
+    Step,
+)
 from lab.model.splat import SplatClass
 
 SUFFIX = ".toml"
@@ -26,7 +38,10 @@ _SETUP = ("vps", "pages", "touched", "ram", "lapic", "kernel_args", "flavour")
 _ACTOR = ("comm", "interrupt", "does", "cpu")
 _STEP = ("actor", "at", "hold")
 _POINT = ("function", "source", "nth")
+_CALL = ("hypercall", "partition", "pages", "nth")
+_PARTITIONS = ("", "child", "root")
 _PROOF = ("splat", "pages_left", "pages_left_held", "freed")
+_LAST_CODE = 0xFFFF
 _SIDE = ("mutant", "stock", "series")
 
 _T = TypeVar("_T")
@@ -83,7 +98,7 @@ def parse(data: Mapping[str, Any], ident: str, where: str) -> Recipe:
         raise BadInput("an order has two steps or more, of two actors or more", where=where)
     if idle := [name for name in names if name not in {step.actor for step in order}]:
         raise BadInput(f"actor {idle[0]} has no step in the order", where=where)
-    return Recipe(
+    recipe = Recipe(
         id=ident,
         title=top.take("title", str),
         claims=top.names("claims"),
@@ -96,10 +111,15 @@ def parse(data: Mapping[str, Any], ident: str, where: str) -> Recipe:
         fixed=_side(_Table(top.take("fixed", dict), _SIDE, f"{where}: fixed")) if "fixed" in data else None,
         where=where,
     )
+    _check_calls(recipe)
+    return recipe
 
 
 def parse_point(value: object, where: str) -> PointSpec:
-    """``"function"``, ``"function+0x12"``, ``"file.c:12"``, ``"done"``, or a table with a source pattern."""
+    """``"function"``, ``"function+0x12"``, ``"file.c:12"``, ``"done"``, or a table with a source pattern or a
+    hypercall."""
+    if isinstance(value, dict) and "hypercall" in value:
+        return _call(_Table(value, _CALL, where))
     if isinstance(value, dict):
         table = _Table(value, _POINT, where)
         nth = table.get("nth", int, 1)
@@ -118,8 +138,59 @@ def parse_point(value: object, where: str) -> PointSpec:
     raise BadInput(
         f"not a point: {value!r}",
         where=where,
-        hint='write "function", "function+0x12", "file.c:12", "done" or { function = "f", source = "text" }',
+        hint='write "function", "function+0x12", "file.c:12", "done", { function = "f", source = "text" } or '
+        '{ hypercall = "NAME" }',
     )
+
+
+def _call(table: _Table) -> PointSpec:
+    """A point at a hypercall."""
+    if isinstance(table.take("hypercall", object), str):
+        name = table.take("hypercall", str)
+        code = abi.hypercall_code(name)
+        if code is None:
+            near = difflib.get_close_matches(name.removeprefix("HVCALL_"), abi.HYPERCALLS.values(), 2, 0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else "a name of hvgdk_mini.h, or a code"
+            raise BadInput(f"no hypercall {name!r}", where=table.where, hint=hint)
+    else:
+        code = table.take("hypercall", int)
+    if not 0 < code <= _LAST_CODE:
+        raise BadInput(f"a hypercall's code has 16 bits, not {code}", where=table.where)
+    partition, nth = table.get("partition", str, ""), table.get("nth", int, 1)
+    if partition not in _PARTITIONS:
+        raise BadInput(f"no partition {partition!r}", where=table.where, hint="there are child and root")
+    if nth < 1:
+        raise BadInput("nth counts from 1", where=table.where)
+    pages = table.get("pages", list, [])
+    if pages and (len(pages) != 2 or not all(type(page) is int for page in pages) or pages[0] > pages[1]):
+        raise BadInput("pages are a first and a last one", where=table.where, hint="pages = [0, 3]")
+    if pages and (code not in abi.FRAME_CALLS or partition == "root"):
+        known = ", ".join(abi.hypercall(code) for code in sorted(abi.FRAME_CALLS))
+        hint = f"calls that do are {known}"
+        raise BadInput(f"{abi.hypercall(code)} names no pages of a child", where=table.where, hint=hint)
+    named = abi.HYPERCALLS.get(code, f"{code:#06x}")
+    call = HypercallSpec(code, named, partition, (pages[0], pages[1]) if pages else None)
+    return PointSpec(hypercall=call, nth=nth)
+
+
+def _check_calls(recipe: Recipe) -> None:
+    """BadInput for points at hypercalls that do not go with the rest of the recipe."""
+    last = {}
+    for number, step in enumerate(recipe.order, 1):
+        last[step.actor] = number
+        call = step.at.hypercall
+        if call is not None and call.pages is not None and call.pages[1] >= recipe.setup.pages:
+            what = (
+                f"the region has pages 0 to {recipe.setup.pages - 1}" if recipe.setup.pages else "no region"
+            )
+            raise BadInput(f"{call}: {what}", where=f"{recipe.where}: order {number}")
+    freed = recipe.proof.freed
+    if freed and recipe.order[last[freed] - 1].at.hypercall is not None:
+        raise BadInput(
+            f"{freed} is at a hypercall in the end, where the lab does not know the registers",
+            where=f"{recipe.where}: proof",
+            hint="hold it at a function, or look for something else",
+        )
 
 
 class _Table:
@@ -185,7 +256,12 @@ def _step(table: _Table, actors: list[str]) -> Step:
     hold = table.get("hold", str, HoldKind.AUTO.value)
     if hold not in list(HoldKind):
         raise BadInput(f"no hold {hold!r}", where=table.where, hint=f"there are {', '.join(HoldKind)}")
-    return Step(name, parse_point(table.take("at", object), table.where), HoldKind(hold))
+    step = Step(name, parse_point(table.take("at", object), table.where), HoldKind(hold))
+    other = (HoldKind.SPIN, HoldKind.FREEZE) if step.at.hypercall is not None else (HoldKind.HYPERCALL,)
+    if step.hold in other:
+        hint = "leave it out: the hypervisor holds a hypercall, and nothing else"
+        raise BadInput(f"no hold {hold!r} at this point", where=table.where, hint=hint)
+    return step
 
 
 def _setup(table: _Table) -> Setup:

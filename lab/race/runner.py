@@ -13,8 +13,10 @@ from lab.machine.symbols import SymbolTable
 from lab.model.errors import GuestDied, LabError, LabUnavailable
 from lab.model.race import Attempt, Outcome, Recipe, Setup, Side, Step
 from lab.progress import NullProgress, Progress
+from lab.race.calls import Calls
 from lab.race.debuginfo import DebugInfo
-from lab.race.engine import STUB_ROOM, Choreographer
+from lab.race.engine import Choreographer
+from lab.race.held import STUB_ROOM
 from lab.race.kernels import RaceKernel, RaceKernels
 from lab.race.memory import TABLE, KernelMemory
 from lab.race.points import Point, Resolver
@@ -126,7 +128,7 @@ class RaceRunner:
     def _attempt(self, recipe: Recipe, kernel: RaceKernel, lab: Lab, stage: Stage) -> Attempt:
         symbols = symbols_of(lab)
         debug = self.debug_info(kernel, lab)
-        points = _resolve(recipe, Resolver(debug, symbols, kernel.read_source))
+        points = _resolve(recipe, Resolver(debug, symbols, kernel.read_source), stage)
         memory = KernelMemory(lab.hypervisor.root_memory, symbols[TABLE])
         known = {name: symbols[name] for name in SYMBOLS}
         # Resolved once: the debugger stops the machine, and then nobody answers over SSH.
@@ -153,6 +155,9 @@ class RaceRunner:
                 order=points,
                 actions=actions,
                 stubs={a.name: room for a, room in zip(recipe.actors, rooms, strict=True)},
+                calls=Calls(lab.hypervisor.holds, lab.machine.spec.cpus)
+                if any(point.call for _, point in points)
+                else None,
                 watch=lambda: lab.watch.check("the order"),
                 on_order=at_the_end,
             )
@@ -254,11 +259,14 @@ def _reached(attempt: Attempt) -> Outcome:
     return Outcome.REACHED if attempt.outcome in (Outcome.CLEAN, Outcome.BROKEN) else attempt.outcome
 
 
-def _resolve(recipe: Recipe, resolver: Resolver) -> list[tuple[Step, Point]]:
+def _resolve(recipe: Recipe, resolver: Resolver, stage: Stage) -> list[tuple[Step, Point]]:
     found = []
     for number, step in enumerate(recipe.order, 1):
         where = f"{recipe.where}: order {number}"
-        point = Point(step.at, (), "") if step.at.done else resolver.resolve(step.at, where)
+        if step.at.done or step.at.hypercall is not None:
+            point = Point(step.at, (), "", stage.target(step.at))
+        else:
+            point = resolver.resolve(step.at, where)
         found.append((step, point))
     return found
 

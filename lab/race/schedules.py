@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lab.hypervisor.names import hypercall_code
 from lab.model.race import HoldKind, PointSpec, Proof, Recipe, Side, Step
 
 
@@ -118,8 +119,14 @@ def _side(side: Side) -> str:
 
 
 def _point(at: PointSpec) -> str:
+    nth = f", nth = {at.nth}" if at.nth != 1 else ""
+    if (call := at.hypercall) is not None:
+        known = hypercall_code(call.name) == call.code
+        parts = [f"hypercall = {_text(call.name) if known else call.code}"]
+        parts += [f"partition = {_text(call.partition)}"] if call.partition else []
+        parts += [f"pages = {list(call.pages)}"] if call.pages is not None else []
+        return f"{{ {', '.join(parts)}{nth} }}"
     if at.source:
-        nth = f", nth = {at.nth}" if at.nth != 1 else ""
         return f"{{ function = {_text(at.function)}, source = {_text(at.source)}{nth} }}"
     return _text(str(at))
 

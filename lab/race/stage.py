@@ -22,9 +22,11 @@ from dataclasses import dataclass, field
 from lab.child.memory import DestroyOrder
 from lab.child.protocol import COUNTERS, Access, Region, encode_access
 from lab.child.vmm import Vmm
+from lab.hypervisor.view import ROOT_PARTITION
 from lab.judge import slat
 from lab.model.errors import BadInput, LabError
-from lab.model.race import Actor, Setup
+from lab.model.race import Actor, PointSpec, Setup
+from lab.race.points import CallTarget
 from lab.validate.base import BaseLab
 
 GFN = 0x100000
@@ -93,6 +95,18 @@ class Stage:
         if self.mapped is None:
             raise BadInput("the setup has no region", where="setup.pages", hint="say how many pages")
         return self.mapped
+
+    def target(self, spec: PointSpec) -> CallTarget | None:
+        """The calls of a point at a hypercall, None for another point. BadInput when it names pages and there
+        is no region."""
+        if (call := spec.hypercall) is None:
+            return None
+        partitions = {"child": self.partition, "root": ROOT_PARTITION}
+        frames = None
+        if call.pages is not None:
+            first, last = call.pages
+            frames = range(self.region.gfn + first, self.region.gfn + last + 1)
+        return CallTarget(call.code, partitions.get(call.partition), frames, spec.nth - 1)
 
     def access(self, page: int, vp: int = 0) -> Access:
         """A read of the first word of a page of the region."""

@@ -161,7 +161,7 @@ class Stress:
         points = [
             (step, theatre.resolver.resolve(step.at, recipe.where))
             for step in recipe.order
-            if not step.at.done
+            if not step.at.done and step.at.hypercall is None
         ]
         requests = self._requests(theatre, rng, "perturbed")
         action = Request(lambda: stage.child.repeat(1, requests, _ACTION))

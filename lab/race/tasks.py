@@ -94,8 +94,16 @@ class Tasks:
     def in_interrupt(self, cpu: int, stack_pointer: int) -> bool:
         """Whether that CPU is in an interrupt: it is on a stack of its own then, not on its task's. (The bits
         of the preemption counter say so too, but lie elsewhere in each release.)"""
-        base = self._memory.u64(self.current(cpu) + self._task["stack"])
-        return not base <= stack_pointer <= base + self._size
+        return not self.on_stack(self.current(cpu), stack_pointer)
+
+    def on_stack(self, task: int, stack_pointer: int) -> bool:
+        """Whether that is the stack of that task."""
+        base = self._memory.u64(task + self._task["stack"])
+        return base <= stack_pointer <= base + self._size
+
+    def owner(self, stack_pointer: int) -> int | None:
+        """The task whose stack that is; None for a stack of interrupts. NotMapped when the lists are torn."""
+        return next((task for task in self.all() if self.on_stack(task, stack_pointer)), None)
 
     def comm(self, task: int) -> str:
         """Name of a task."""

@@ -169,9 +169,10 @@ class BaseLab:
         return left
 
     def clear_faults(self) -> None:
-        """Take back what a scenario made the hypervisor do."""
+        """Take back what a scenario made the hypervisor do: faults and holds."""
         if self._view is not None:
             self._view.faults.clear()
+            self._view.holds.clear()
 
     def symbolise(self, address: int) -> str:
         """``function+0x12`` of the kernel under test; hex when unknown."""

@@ -24,6 +24,7 @@ from lab.machine.qemu import choose_accel, find_qemu
 from lab.machine.watch import Watch
 from lab.model.errors import GuestDied
 from lab.model.machine import MachineSpec
+from lab.validate.tiny_holds import HoldScript
 
 MEMORY = 512 << 20
 END = re.compile(r"^TINY END (.*)\n", re.MULTILINE)
@@ -73,12 +74,17 @@ class TinyRun:
         return died + "last records of the ledger:\n" + "\n".join(self.ledger)
 
 
+Inspect = Callable[[HypervisorView, TinyRun], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """How the cases of one group are started."""
+    """How the cases of one group are started. ``host`` makes the host's part in them, for one run: it is
+    called again and again while the guest runs, and when it has ended."""
 
     cpus: int = 1
     hypervisor_args: tuple[str, ...] = ()
+    host: Callable[[], Inspect] | None = None
 
 
 GROUPS = {
@@ -86,13 +92,11 @@ GROUPS = {
     "two": Group(cpus=2),
     "core": Group(cpus=2, hypervisor_args=("scheduler=core",)),
     "l1vh": Group(hypervisor_args=("parent=l1vh",)),
+    "hold": Group(cpus=2, host=HoldScript),
 }
 """Every group of cases that images/tiny names, but for FUZZ."""
 FUZZ = "fuzz"
 """The group of the fuzzer, which has arguments of its own: lab/validate/fuzz.py."""
-
-
-Inspect = Callable[[HypervisorView, TinyRun], None]
 
 
 def run_tiny(start: TinyStart, inspect: Inspect | None = None, during: Inspect | None = None) -> TinyRun:
@@ -142,7 +146,14 @@ def run_group(
     how = GROUPS[group]
     words = (f"group={group}", *arguments)
     start = TinyStart(guest, standin, symbols, words, how.hypervisor_args, how.cpus, budget=budget, qemu=qemu)
-    return run_tiny(start, nothing_left)
+    host = how.host() if how.host is not None else None
+
+    def at_the_end(view: HypervisorView, result: TinyRun) -> None:
+        if host is not None and not result.died:
+            host(view, result)
+        nothing_left(view, result)
+
+    return run_tiny(start, at_the_end, host)
 
 
 def nothing_left(view: HypervisorView, result: TinyRun) -> None:

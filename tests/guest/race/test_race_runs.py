@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from lab.hypervisor.names import hypercall_code
 from lab.model.errors import BadInput
-from lab.model.race import Actor, Attempt, HoldKind, Outcome, PointSpec, Recipe, Side, Step
+from lab.model.race import Actor, Attempt, HoldKind, HypercallSpec, Outcome, PointSpec, Recipe, Side, Step
 from lab.race.recipes import load_all, recipes_dir
 from lab.race.runner import RaceRunner
 
@@ -63,6 +64,52 @@ def test_frozen_cpu_holds_a_grace_period_up_and_a_spin_hold_does_not(race: RaceR
         outcomes[kind] = (attempt.outcome, attempt.reason)
     assert outcomes[HoldKind.SPIN][0] is Outcome.CLEAN, outcomes
     assert outcomes[HoldKind.FREEZE][0] in (Outcome.BLOCKED, Outcome.NOT_REACHED), outcomes
+
+
+def hypercall(name: str) -> PointSpec:
+    """A point at a hypercall about the child."""
+    code = hypercall_code(name)
+    assert code is not None
+    return PointSpec(hypercall=HypercallSpec(code, name, "child"))
+
+
+def test_hypercall_held_with_interrupts_on_holds_no_grace_period_up(race: RaceRunner) -> None:
+    """FINALIZE_PARTITION is made with interrupts on: its CPU is no frozen one."""
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
+    actors = (
+        replace(SIMPLE.actor("vmm"), does=("destroy",), cpu=1),
+        Actor("reader", comm="umount", does=("quiesce",)),
+    )
+    order = (Step("vmm", hypercall("FINALIZE_PARTITION")), Step("reader", PointSpec()))
+    attempt = race.attempt(replace(SIMPLE, actors=actors, order=order), kernel)
+    assert attempt.outcome is Outcome.CLEAN, told((attempt,))
+    assert attempt.holds == {"vmm": HoldKind.HYPERCALL}
+    assert "FINALIZE_PARTITION" in attempt.notes[0] and "with interrupts on" in attempt.notes[0]
+
+
+def test_hypercall_held_with_interrupts_off_says_so_and_what_waits_for_it(race: RaceRunner) -> None:
+    """The removal is held where it unmaps; a VP that wants to map waits for the mutex that goes with it."""
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
+    actors = (replace(SIMPLE.actor("vp"), cpu=0), replace(SIMPLE.actor("vmm"), cpu=1))
+    order = (
+        Step("vp", PointSpec(function="mshv_region_handle_mmio_fault")),
+        Step("vmm", hypercall("UNMAP_GPA_PAGES")),
+        Step("vp", PointSpec(function="mshv_region_put")),
+    )
+    setup = replace(SIMPLE.setup, touched=(0,), kernel_args=("hv_nofull_mmio",))
+    attempt = race.attempt(replace(SIMPLE, setup=setup, actors=actors, order=order), kernel)
+    assert attempt.outcome is Outcome.BLOCKED, told((attempt,))
+    assert "a mutex" in attempt.reason and "vmm (hypercall, interrupts off) is held" in attempt.reason
+    assert "with interrupts off" in attempt.notes[0] and "CPU 1" in attempt.notes[0]
+
+
+def test_hypercall_that_nobody_makes_is_told_in_time(race: RaceRunner) -> None:
+    kernel = race.kernels.kernel(SERIES, "plain", "here")
+    began = time.monotonic()
+    attempt = race.attempt(at(SIMPLE, 0, hypercall("DELETE_VP")), kernel)
+    assert attempt.outcome is Outcome.NOT_REACHED, told((attempt,))
+    assert "vp does not reach hypercall DELETE_VP of the child" in attempt.reason
+    assert time.monotonic() - began < SOON
 
 
 def at(recipe: Recipe, number: int, spec: PointSpec) -> Recipe:

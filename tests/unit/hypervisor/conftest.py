@@ -208,8 +208,36 @@ class Root:
         """``overlap``: the output is written over the input."""
         control = code | fast << 16 | reps << 32 | start << 48
         verb = "o" if overlap else "c"
-        status, done, flags, *rest = self._ask(f"{verb} {control:x} {out} {data.hex()}").split()
+        result = self._made(f"{verb} {control:x} {out} {data.hex()}")
+        assert result is not None, f"call {code:#x} is held"
+        return result
+
+    def try_call(self, code: int, data: bytes = b"", *, out: int = 0, reps: int = 0) -> Result | None:
+        """The same, None when the call is held."""
+        return self._made(f"c {code | reps << 32:x} {out} {data.hex()}")
+
+    def _made(self, line: str) -> Result | None:
+        if (answer := self._ask(line)) == "held":
+            return None
+        status, done, flags, *rest = answer.split()
         return Result(int(status), int(done), int(flags), bytes.fromhex(rest[0] if rest else ""))
+
+    def stand(self, stack: int, flags: int) -> None:
+        """The root's stack pointer and RFLAGS at its next calls."""
+        self._ask(f"s {stack:x} {flags:x}")
+
+    # ---- the host block, as lab.hypervisor.memory.Memory has it; address 0 is its first byte
+    def read(self, offset: int, length: int) -> bytes:
+        return bytes.fromhex(self._ask(f"b {offset:x} {length}"))
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._ask(f"w {offset:x} {data.hex()}")
+
+    def u32(self, offset: int) -> int:
+        return int.from_bytes(self.read(offset, 4), "little")
+
+    def set_u32(self, offset: int, value: int) -> None:
+        self.write(offset, value.to_bytes(4, "little"))
 
     def deposit(self, partition: int, pages: list[int], start: int = 0) -> Result:
         data = struct.pack(f"<Q{len(pages)}Q", partition, *pages)

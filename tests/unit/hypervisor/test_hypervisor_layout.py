@@ -43,7 +43,10 @@ def c_values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         "partition": "sizeof(struct host_partition)",
         "fault": "sizeof(struct host_fault)",
         "hold": "sizeof(struct host_hold)",
-        "fault.active": "OFFSET(struct host_fault, active)",
+        "call.active": "OFFSET(struct host_fault, call.active)",
+        "hold.active": "OFFSET(struct host_hold, call.active)",
+        "hold.release": "OFFSET(struct host_hold, release)",
+        "hold.state": "OFFSET(struct host_hold, state)",
         "fault.skip": "OFFSET(struct host_fault, skip)",
         "fault.count": "OFFSET(struct host_fault, count)",
         "fault.hits": "OFFSET(struct host_fault, hits)",
@@ -51,10 +54,12 @@ def c_values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     constants = [
         *("HOST_MAGIC", "HOST_VERSION", "HOST_PARTITIONS", "HOST_FAULTS", "HOST_HOLDS"),
         *("HOST_TEXT", "HOST_LPS"),
-        *("RECORD_WORDS", "RECORD_FRAMES", "FAULT_COMPLETE_NONE", "FAULT_ANY_PARTITION"),
+        *("RECORD_WORDS", "RECORD_FRAMES", "FAULT_COMPLETE_NONE", "HOST_ANY_PARTITION"),
+        "HOLD_LONGEST",
         *(f"FLAG_{flag.name}" for flag in RecordFlag),
         *(f"KIND_{kind.name}" for kind in RecordKind),
         *(f"STATE_{state.name}" for state in layout.State),
+        *(f"HOLD_{state.name}" for state in layout.HoldState),
     ]
     wanted |= {name: name for name in constants}
     wanted |= {f"EV_{event.name}": f"EV_{event.name}" for event in names.Event}
@@ -79,13 +84,20 @@ def test_sizes_are_those_of_the_c_structs(c_values: dict[str, int]) -> None:
     assert layout.RECORD.size == c_values["record"]
     assert layout.PARTITION.size == c_values["partition"]
     assert layout.FAULT.size == c_values["fault"]
-    assert c_values["hold"] == layout.HOLD_SIZE
+    assert layout.HOLD.size == c_values["hold"]
 
 
 @needs_gcc
 def test_fault_fields_written_alone_are_where_c_reads_them(c_values: dict[str, int]) -> None:
-    fields = (layout.FAULT_ACTIVE, layout.FAULT_SKIP, layout.FAULT_COUNT, layout.FAULT_HITS)
-    assert fields == tuple(c_values[f"fault.{n}"] for n in ("active", "skip", "count", "hits"))
+    fields = (layout.FAULT_SKIP, layout.FAULT_COUNT, layout.FAULT_HITS)
+    assert fields == tuple(c_values[f"fault.{n}"] for n in ("skip", "count", "hits"))
+    assert layout.CALL_ACTIVE == c_values["call.active"] == c_values["hold.active"]
+
+
+@needs_gcc
+def test_hold_fields_read_or_written_alone_are_where_c_has_them(c_values: dict[str, int]) -> None:
+    fields = (layout.HOLD_RELEASE, layout.HOLD_STATE)
+    assert fields == tuple(c_values[f"hold.{n}"] for n in ("release", "state"))
 
 
 @needs_gcc
@@ -97,7 +109,10 @@ def test_constants_are_those_of_the_c_header(c_values: dict[str, int]) -> None:
     assert c_values["RECORD_WORDS"] == layout.RECORD_WORDS
     assert c_values["RECORD_FRAMES"] == layout.RECORD_FRAMES
     assert c_values["FAULT_COMPLETE_NONE"] == layout.FAULT_COMPLETE_NONE
-    assert c_values["FAULT_ANY_PARTITION"] == layout.FAULT_ANY_PARTITION
+    assert c_values["HOST_ANY_PARTITION"] == layout.ANY_PARTITION
+    assert c_values["HOLD_LONGEST"] == layout.HOLD_LONGEST
+    for hold in layout.HoldState:
+        assert hold == c_values[f"HOLD_{hold.name}"]
     for state in layout.State:
         assert state == c_values[f"STATE_{state.name}"]
     for kind in RecordKind:

@@ -62,6 +62,9 @@ def test_intercepts_and_events_read_by_their_own_names() -> None:
     assert "intercept UNMAPPED_GPA gpa=0x8000 access=read rip=0x1000" in line
     event = encode_record(kind=4, code=names.Event.MSR_READ, flags=2, words=(0x400000F0,))
     assert "event MSR_READ msr=0x400000f0 !unimplemented" in format_record(decode_record(event))
+    begin = encode_record(kind=4, code=names.Event.HOLD_BEGIN, words=(0x4C, 2, 0, 1, 0))
+    text = "event HOLD_BEGIN call=UNMAP_GPA_PAGES partition=2 slot=0 generation=1 interrupts_on=0"
+    assert text in format_record(decode_record(begin))
 
 
 def test_only_records_after_the_position_are_given(standin: StandIn, view: HypervisorView) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.hypervisor import layout
 from lab.hypervisor.elf import find_symbol, symbol_address
-from lab.hypervisor.layout import BLOCK, State
+from lab.hypervisor.layout import BLOCK, VERSION, State
 from lab.hypervisor.slat import slat_diff
 from lab.hypervisor.view import HypervisorView
 from lab.model.errors import LabUnavailable
@@ -47,9 +48,9 @@ def test_it_is_ready_only_when_the_root_was_started(standin: StandIn, view: Hype
 
 
 def test_another_version_of_the_interface_is_refused(standin: StandIn, view: HypervisorView) -> None:
-    standin.u32("version", 2)
+    standin.u32("version", VERSION + 1)
     standin.start()
-    with pytest.raises(LabUnavailable, match="version 2"):
+    with pytest.raises(LabUnavailable, match=f"version {VERSION + 1}"):
         view.ready()
 
 
@@ -139,3 +140,17 @@ def test_splitting_a_large_page_without_remapping_is_no_change() -> None:
 def test_from_nothing_everything_is_added() -> None:
     assert slat_diff([], [BAR, NO_ACCESS]).added == (BAR, NO_ACCESS)
     assert not slat_diff([], [])
+
+
+def test_hold_is_written_where_the_stand_in_reads_it_in_ticks_of_its_clock(
+    standin: StandIn, view: HypervisorView
+) -> None:
+    standin.start()
+    view.holds.arm(0x4B, gfn=5)
+    view.holds.arm(0x4C, partition=2, gfn=range(8, 12), skip=3, count=2, budget=0.5)
+    at = BLOCK_AT + BLOCK["control.hold"] + layout.HOLD.size
+    entry = layout.HOLD.unpack(standin.get(at, layout.HOLD.size))
+    assert entry[:9] == (1, 0x4C, 2, 8, 11, 1_000_000_000, 3, 2, 0)
+    assert not any(entry[9:])
+    view.holds.clear()
+    assert standin.get(at, 4) == bytes(4)

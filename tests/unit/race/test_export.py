@@ -219,7 +219,15 @@ def test_source_is_found_wherever_it_was_built(tmp_path: Path) -> None:
             read(name)
 
 
-def test_own_recipes_without_interrupts_can_be_exported() -> None:
+def test_own_recipes_without_interrupts_and_hypercalls_can_be_exported() -> None:
     for recipe in load_all(recipes_dir()):
-        if not any(actor.interrupt for actor in recipe.actors):
+        at_a_call = any(step.at.hypercall is not None for step in recipe.order)
+        if not at_a_call and not any(actor.interrupt for actor in recipe.actors):
             check(recipe, {})
+
+
+def test_hypercall_is_no_place_for_a_kprobe() -> None:
+    recipe = next(r for r in load_all(recipes_dir()) if any(s.at.hypercall for s in r.order))
+    with pytest.raises(BadInput, match="a kprobe can not") as error:
+        check(recipe, {})
+    assert "MAP_GPA_PAGES of the child" in str(error.value) and "name a function" in error.value.hint

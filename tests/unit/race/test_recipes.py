@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.model.errors import BadInput
-from lab.model.race import HoldKind, PointSpec
+from lab.model.race import HoldKind, HypercallSpec, PointSpec
 from lab.race.kernels import RaceKernels, series_dir
 from lab.race.recipes import load, load_all, parse, parse_point, recipes_dir
 from lab.race.stage import check
@@ -108,6 +108,59 @@ def test_actor_without_a_step_is_told():
 def test_points_have_five_forms(value, point):
     assert parse_point(value, "w") == point
     assert str(point)
+
+
+CALL = """{ hypercall = "HVCALL_UNMAP_GPA_PAGES", partition = "child", pages = [1, 3], nth = 2 }"""
+
+
+def test_point_at_a_hypercall_has_a_name_or_a_code():
+    call = HypercallSpec(0x4C, "UNMAP_GPA_PAGES", "child", (1, 3))
+    found = of(TEXT.replace('"f"', CALL)).order[0].at
+    assert found == PointSpec(hypercall=call, nth=2)
+    assert not found.done
+    assert str(found) == "hypercall UNMAP_GPA_PAGES of the child for pages 1 to 3 (no. 2)"
+    assert parse_point({"hypercall": "UNMAP_GPA_PAGES"}, "w").hypercall == HypercallSpec(
+        0x4C, "UNMAP_GPA_PAGES"
+    )
+    assert parse_point({"hypercall": 0x4C}, "w") == parse_point({"hypercall": "UNMAP_GPA_PAGES"}, "w")
+    assert str(parse_point({"hypercall": 0x7FFE}, "w")) == "hypercall 0x7ffe"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("HVCALL_UNMAP_GPA_PAGES", "HVCALL_UNMAP_GPA_PAGE", "did you mean UNMAP_GPA_PAGES"),
+        ('"HVCALL_UNMAP_GPA_PAGES"', "0x10000", "has 16 bits"),
+        ('"HVCALL_UNMAP_GPA_PAGES"', "true", "hypercall must be of type int"),
+        ('"child"', '"parent"', "no partition 'parent'"),
+        ('"child"', '"root"', "names no pages of a child"),
+        ("HVCALL_UNMAP_GPA_PAGES", "HVCALL_CREATE_VP", "names no pages of a child"),
+        ("[1, 3]", "[3, 1]", "a first and a last one"),
+        ("[1, 3]", "[1]", "a first and a last one"),
+        ("[1, 3]", "[1, 4]", "the region has pages 0 to 3"),
+        ("nth = 2", "nth = 0", "nth counts from 1"),
+        ("nth = 2", "mth = 2", "unknown key 'mth'"),
+        ("nth = 2 }", 'nth = 2 }\nhold = "spin"', "no hold 'spin' at this point"),
+        ("nth = 2 }", 'nth = 2 }\nhold = "freeze"', "no hold 'freeze' at this point"),
+    ],
+)
+def test_damage_of_a_point_at_a_hypercall_is_told_with_its_place(old: str, new: str, said: str):
+    assert old in CALL
+    with pytest.raises(BadInput, match=said) as error:
+        of(TEXT.replace('"f"', CALL.replace(old, new, 1)))
+    assert "r.toml: order 1" in str(error.value)
+
+
+def test_hypervisor_holds_nothing_but_hypercalls():
+    with pytest.raises(BadInput, match="no hold 'hypercall' at this point"):
+        of(TEXT.replace('"f"', '"f"\nhold = "hypercall"'))
+    assert of(TEXT.replace('"f"', CALL + '\nhold = "none"')).order[0].hold is HoldKind.NONE
+
+
+def test_freed_memory_is_not_looked_for_in_an_actor_at_a_hypercall():
+    text = TEXT.replace('"f"', CALL).replace("pages_left = true", 'freed = "vp"')
+    with pytest.raises(BadInput, match="does not know the registers"):
+        of(text)
 
 
 def test_file_that_is_no_recipe_is_told(tmp_path: Path):

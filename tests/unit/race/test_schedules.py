@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.model.race import PointSpec, Step
+from lab.model.race import HypercallSpec, PointSpec, Step
 from lab.race.recipes import load_all, parse, recipes_dir
 from lab.race.schedules import draw, merged, minimal, to_toml
 
@@ -79,6 +79,22 @@ def test_nothing_is_cut_that_matters():
 def test_recipes_survive_being_written(recipe):
     again = parse(tomllib.loads(to_toml(recipe)), recipe.id, "written")
     assert replace(again, where=recipe.where) == recipe
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        HypercallSpec(0x4C, "UNMAP_GPA_PAGES"),
+        HypercallSpec(0x4B, "MAP_GPA_PAGES", "child", (0, 0)),
+        HypercallSpec(0x7FFE, "0x7ffe", "root"),
+    ],
+    ids=str,
+)
+def test_points_at_hypercalls_survive_being_written(call):
+    recipe = load_all(recipes_dir())[0]
+    step = Step(recipe.order[0].actor, PointSpec(hypercall=call, nth=2))
+    odd = replace(recipe, order=(step, *recipe.order[1:]), setup=replace(recipe.setup, pages=1, touched=()))
+    assert parse(tomllib.loads(to_toml(odd)), odd.id, odd.where).order == odd.order
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))

@@ -106,7 +106,7 @@ def scenarios() -> dict[str, tuple[tuple[str, ...], str]]:
 def races() -> dict[str, tuple[tuple[str, ...], str]]:
     """The same of recipes, by the name under which their outcome is told; proofs are worded in the code."""
     room = Path(engine.__file__).parent
-    text = "".join((room / name).read_text() for name in ("engine.py", "runner.py"))
+    text = "".join((room / name).read_text() for name in ("held.py", "runner.py"))
     known = recipes.load_all(recipes.recipes_dir())
     return {f"{PREFIX}{recipe.id}": (recipe.claims, text) for recipe in known}
 

@@ -2,10 +2,13 @@
 /*
  * The stand-in's hypercalls in a process: all its files but those that need the machine, "RAM" a file mapped at its own
  * offset. Usage: hypercalls RAMFILE, then lines on standard input, one answer line each:
- *   c CONTROL OUTBYTES INPUTHEX   a hypercall of the root: status, repetitions done, ledger flags, output
+ *   c CONTROL OUTBYTES INPUTHEX   a hypercall of the root: status, repetitions done, ledger flags, output, or "held"
  *   o CONTROL OUTBYTES INPUTHEX   the same, its output in the page that the input is in
  *   p PFN                         state, visible, lost, owner, maps, what the root may do
  *   t SLOT                        a partition: id, state, pages free and deposited, root of its nested table
+ *   s RSP RFLAGS                  the root's stack and flags at its next calls
+ *   b OFFSET BYTES                bytes of the host block
+ *   w OFFSET HEX                  bytes into the host block
  *   l                             the parent is an L1VH partition from now on
  *   k                             is every page in exactly one place? "ok" or what is wrong
  */
@@ -24,9 +27,12 @@
 #define ARENA_SIZE 0x4000000ul
 #define ADDRESS_BITS 40
 #define LINE 16384
+#define VMMCALL_AT OWN			/* where the root calls from: its hypercall page */
+#define TICKS 1000000000ul		/* of our clock in a second, or so */
 
 struct lp lps[MAX_LPS];
 u32 nlps = 1, verbose;
+static struct vmcb vmcb;
 static u32 seen[(ARENA_SIZE / PAGE)], used[MAX_PARTS];
 
 void kprintf(const char *f, ...) { (void)f; }
@@ -54,7 +60,6 @@ static void map(int fd, u64 at, u64 size)
 
 static void call(char *s, u64 output)
 {
-	static struct vmcb v;
 	struct lp *lp = &lps[0];
 	u64 control = strtoul(s, &s, 16), out = strtoul(s, &s, 10);
 	u8 *in = (u8 *)ARENA;
@@ -63,15 +68,35 @@ static void call(char *s, u64 output)
 	memset(in, 0, 2 * PAGE);
 	for (s += strspn(s, " "); s[0] && s[0] != '\n'; s += 2)
 		sscanf(s, "%2hhx", in++);
-	lp->vmcb = &v;
+	lp->vmcb = &vmcb;
+	vmcb.rip = VMMCALL_AT;
 	lp->g.rcx = control;
 	lp->g.rdx = control & CTL_FAST ? *(u64 *)ARENA : ARENA;
 	lp->g.r8 = control & CTL_FAST ? *(u64 *)(ARENA + 8) : output;
-	hypercall(lp);
+	if (hypercall(lp)) {
+		printf("held\n");
+		return;
+	}
 	r = (struct host_record *)ledger_start + (host_block.ledger.head - 1) % LEDGER_CAPACITY;
-	printf("%lu %lu %u ", v.rax & 0xffff, v.rax >> RESULT_DONE_SHIFT & CTL_REPS_MASK, r->flags);
+	printf("%lu %lu %u ", vmcb.rax & 0xffff, vmcb.rax >> RESULT_DONE_SHIFT & CTL_REPS_MASK, r->flags);
 	for (u64 i = 0; i < out; i++)
 		printf("%02x", ((u8 *)output)[i]);
+	printf("\n");
+}
+
+static void block_bytes(char *s, bool write)
+{
+	u8 *at = (u8 *)&host_block + strtoul(s, &s, 16);
+
+	s += strspn(s, " ");
+	if (!write) {
+		for (u64 n = strtoul(s, NULL, 10); n; n--)
+			printf("%02x", *at++);
+	} else {
+		for (; s[0] && s[0] != '\n'; s += 2)
+			sscanf(s, "%2hhx", at++);
+		printf("-");
+	}
 	printf("\n");
 }
 
@@ -158,6 +183,7 @@ int main(int argc, char **argv)
 	mem_note_ram(ARENA, ARENA_SIZE);
 	pages_width(ADDRESS_BITS);
 	lps[0].started = true;
+	tsc_hz = TICKS;
 	parts[0].state = PT_ACTIVE;
 	parts[0].id = ROOT_ID;
 	parts[0].npt = root_npt(ADDRESS_BITS);
@@ -166,6 +192,13 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof line, stdin)) {
 		if (line[0] == 'c' || line[0] == 'o') {
 			call(line + 1, line[0] == 'c' ? ARENA + PAGE : ARENA);
+		} else if (line[0] == 's') {
+			char *rest;
+			vmcb.rsp = strtoul(line + 1, &rest, 16);
+			vmcb.rflags = strtoul(rest, NULL, 16);
+			printf("-\n");
+		} else if (line[0] == 'b' || line[0] == 'w') {
+			block_bytes(line + 1, line[0] == 'w');
 		} else if (line[0] == 'l') {
 			l1vh = true;
 			printf("-\n");

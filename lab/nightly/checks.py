@@ -129,9 +129,8 @@ def _kbuild(
         return
     with Bench(check, source, builder, made) as bench:
         base = bench.base()
-        if base.unset:
-            why = f"this base cannot have {', '.join(base.unset)}"
-            yield from (unmade(check.name, p.number, why, of_this_host=True) for p in prefixes)
+        if base.void:
+            yield from (unmade(check.name, p.number, base.void, of_this_host=True) for p in prefixes)
             return
         before, broken = base, 0
         for p in prefixes:

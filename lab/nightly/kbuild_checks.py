@@ -8,6 +8,7 @@ those folders. Each patch is compiled on a copy of it, on top of the patch befor
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,11 +30,12 @@ from lab.source.command import run
 from lab.validate.kernels import Builder
 
 TREE_KIND, KIND = "check-tree", "check"
-_RECIPE = "1"
+_RECIPE = "2"
 BUDGET = 900.0
 """Seconds for one make; a driver's folder takes half a minute on one processor, and a tree not much more."""
 CROSS = "aarch64-linux-gnu-"
 _SAID, _LOG, _FRAGMENT = "said.json", "check.log", "hvlab.config"
+_REFUSED = re.compile(r"\bC=\d+ specified, but \S+ is not available")
 _WHOLE_FOLDER = 60
 """C files up to which a folder is compiled whole; of a larger one, the touched files alone."""
 _NOT_COMPILED = (
@@ -113,17 +115,18 @@ CHECKS = (
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the compiler said of all the folders, ``FILE:LINE: TEXT``. ``unset`` are settings of the check
-    that the configuration does not have."""
+    """What the compiler said of all the folders, ``FILE:LINE: TEXT``. ``void`` says why that
+    means nothing on this base, "" if it does."""
 
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
-    unset: tuple[str, ...] = ()
+    void: str = ""
 
     @classmethod
     def load(cls, entry: Path) -> Said:
         """From a cache entry."""
-        return cls(**{k: tuple(v) for k, v in json.loads((entry / _SAID).read_text()).items()})
+        known = json.loads((entry / _SAID).read_text())
+        return cls(tuple(known["warnings"]), tuple(known["errors"]), known["void"])
 
     def save(self, entry: Path) -> None:
         """Into a cache entry."""
@@ -169,6 +172,18 @@ def _c_files(folder: Path) -> int:
         if count > _WHOLE_FOLDER:
             break
     return count
+
+
+def void(
+    check: KbuildCheck, wanted: Mapping[str, str], final: Mapping[str, str], lines: Iterable[str]
+) -> str:
+    """Why a check means nothing on a base, told by its configuration and what make said; "" if it does."""
+    unset = [f"CONFIG_{s}={wanted[s]}" for s in check.must if final.get(s, "n") != wanted[s]]
+    if unset:
+        return f"this base cannot have {', '.join(unset)}"
+    # make goes on without the checker then, and all is well.
+    refused = next((line for line in lines if _REFUSED.search(line)), "")
+    return f"this base refuses {check.tool}: it is not up to date" if refused else ""
 
 
 class Bench:
@@ -255,8 +270,8 @@ class Bench:
                 raise LabUnavailable(f"the base cannot be prepared for {check.arch}: {failed[0]}")
             lines = _lines(log)
             final = config.parse((obj / ".config").read_text())
-            unset = tuple(f"CONFIG_{s}={wanted[s]}" for s in check.must if final.get(s, "n") != wanted[s])
-            Said(warnings.parse(lines), warnings.errors(lines) or failed, unset).save(entry)
+            why = void(check, wanted, final, lines)
+            Said(warnings.parse(lines), warnings.errors(lines) or failed, why).save(entry)
 
         about = {"check": check.name, "source": f"{self._source.lock.name} {self._source.lock.version}"}
         return self._builder.cache.publish(
@@ -290,9 +305,8 @@ class Bench:
         lines = _lines(log)
         self._stamps = {name: (shas[name], stamps[name]) for name in applied.files}
         self._stamps |= dict.fromkeys(applied.deleted, ("", 0))
-        unset = self._said.unset
         self._said = Said(
-            warnings.together(lines, self._said.warnings), warnings.errors(lines) or failed, unset
+            warnings.together(lines, self._said.warnings), warnings.errors(lines) or failed, self._said.void
         )
         return self._said
 

@@ -20,7 +20,7 @@ from lab.model.verdict import Verdict
 from lab.nightly.again import Again
 from lab.nightly.checks import check_series, compared
 from lab.nightly.culprit import Prefixes
-from lab.nightly.kbuild_checks import CHECKS, KbuildCheck, Said, targets
+from lab.nightly.kbuild_checks import CHECKS, KbuildCheck, Said, targets, void
 from lab.nightly.prefixes import prefix
 from lab.nightly.styles import checkpatch, findings
 from lab.progress import NullProgress
@@ -220,6 +220,15 @@ def test_errors_of_the_base_are_not_the_series_own() -> None:
     result = compared(PLAIN, 1, moved, base)
     assert (result.verdict, result.advisory) == (Verdict.INCONCLUSIVE, True)
     assert "before the series" in result.note
+
+
+def test_a_check_that_make_leaves_out_silently_says_nothing() -> None:
+    sparse = next(c for c in CHECKS if c.name == "sparse")
+    line = "/src/Makefile:1311: C=1 specified, but sparse is not available or not up to date"
+    assert void(sparse, {}, {}, ["  CC      a.o", line]) == "this base refuses sparse: it is not up to date"
+    assert void(sparse, {}, {}, ["  CC      a.o", "  CHECK   /src/a.c"]) == ""
+    assert void(PLAIN, {"MSHV_ROOT": "y"}, {}, []) == "this base cannot have CONFIG_MSHV_ROOT=y"
+    assert void(PLAIN, {"MSHV_ROOT": "y"}, {"MSHV_ROOT": "y"}, []) == ""
 
 
 def test_targets_are_folders_that_have_a_makefile(tmp_path: Path) -> None:

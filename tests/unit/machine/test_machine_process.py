@@ -70,6 +70,9 @@ def test_output_reaches_the_record_the_log_and_a_subscriber(start):
     heard: list[bytes] = []
     machine.console.subscribe(lambda position, data: heard.append(data))
     assert machine.console.wait_for(r"READY (\d)", 5, "boot")[1] == "7"
+    deadline = time.monotonic() + 5
+    while b"READY 7" not in b"".join(heard) and time.monotonic() < deadline:
+        time.sleep(0.01)  # subscribers are told after whoever waits
     assert b"hello" in b"".join(heard)
     assert machine.files.console_log.read_text().splitlines()[0] == "hello"
     assert machine.ssh_port == 40022

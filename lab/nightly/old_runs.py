@@ -30,7 +30,7 @@ RUNS, SITE, SERIES, LOCK = "runs", "site", "series", "lock"
 _GONE = ".gone-"
 _RUN = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[\w:.+-]*")
 _LINK = re.compile(r"""runs/([^/\s"'<>?#&\\)]+)""")
-_HALF = re.compile(r"\.(?:new|.+\.json)\.([0-9]+)")
+_HALF = re.compile(r"\..+\.new\.([0-9]+)")
 """What ``lab.nightly.store`` and the site's writer call a file before it is whole."""
 _MOST = 64 << 20
 """Bytes of a file of the site: a longer one is not read, and all runs are kept."""

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
+from lab import whole
 from lab.model.nightly import NightlyReport, VersionReport
 from lab.nightly import history, store
 from lab.nightly.b4_check import REPORT
@@ -42,8 +41,8 @@ def publish(report: NightlyReport, out: Out, progress: Progress) -> None:
     for remark in remarks:
         progress.note(f"slower than before: {remark}")
     store.save(out.run(report.started) / "run.json", report)
-    _write(out.root / "kcidb.json", kcidb.dumps(report))
-    _write(out.root / "junit.xml", junit.night(report))
+    whole.write(out.root / "kcidb.json", kcidb.dumps(report))
+    whole.write(out.root / "junit.xml", junit.night(report))
     site.write_site(report, out.root, before)
     store.save(out.root / REPORT, report)
 
@@ -67,15 +66,5 @@ def _voices(report: NightlyReport, version: VersionReport, out: Out) -> None:
         "junit.xml": junit.night(alone),
     }
     for name, text in texts.items():
-        _write(place.voice(name), text)
+        whole.write(place.voice(name), text)
     write_reply(version, place.folder, report.lab)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temp.write_text(text)
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
 from cattrs.preconf.json import make_converter
 
+from lab import whole
 from lab.model.errors import BadInput
 
 T = TypeVar("T")
@@ -51,13 +51,7 @@ def loads(text: str | bytes, kind: type[T], where: str) -> T:
 
 def save(path: Path, record: Any) -> None:
     """Write a record so that a reader finds it whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temp.write_text(dumps(record))
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+    whole.write(path, dumps(record))
 
 
 def load(path: Path, kind: type[T]) -> T:

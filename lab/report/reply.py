@@ -7,12 +7,12 @@ commands to repeat it, and what was not seen. Only those commands may be longer 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import whole
 from lab.model.errors import LabUnavailable
 from lab.model.nightly import Scenario, VariantResult, VersionReport
 from lab.model.verdict import Verdict
@@ -89,14 +89,8 @@ def write_reply(version: VersionReport, folder: Path, lab: str = "") -> list[Pat
     written = []
     for name, data in (("reply.txt", draft.text.encode()), ("reply.eml", draft.eml)):
         path = folder / name
-        temp = folder / f".{name}.{os.getpid()}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                temp.write_bytes(data)
-                temp.replace(path)
-            finally:
-                temp.unlink(missing_ok=True)
+            whole.write(path, data)
         except OSError as e:
             raise LabUnavailable(f"cannot write the reply: {e.strerror}", where=str(path)) from e
         written.append(path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lab import whole
 from lab.model.errors import BadInput, LabUnavailable
 from lab.model.nightly import NightlyReport
 from lab.paths import templates_dir
@@ -32,7 +33,7 @@ def write_site(report: NightlyReport, out: Path, history: SiteHistory | None = N
     written = [site / MARK]
     try:
         for name, text in ((SCRIPT, script), *site_pages.pages(report, out, history or SiteHistory())):
-            _put(site / name, text)
+            whole.write(site / name, text)
             written.append(site / name)
         _remove_others(site, set(written))
     except OSError as e:
@@ -60,16 +61,6 @@ def _claim(site: Path) -> None:
         raise BadInput("is not a folder", where=str(e.filename or site), hint="give another --out") from e
     except OSError as e:
         raise LabUnavailable(f"cannot write the site: {e.strerror}", where=str(e.filename or site)) from e
-
-
-def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".new.{os.getpid()}")
-    try:
-        temp.write_text(text, encoding="utf-8")
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
 
 
 def _remove_others(site: Path, kept: set[Path]) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from lab import whole
 from lab.model.errors import BadInput
 from lab.model.nightly import Inbox, InboxSeries, MailProblem, Repair
 from lab.model.series import Patch
@@ -85,13 +86,7 @@ def write_mbox(series: InboxSeries, path: Path) -> None:
     data = b"".join(_FROM + raw + b"\n" for raw in raws)
     if [m.raw.rstrip(b"\n") for m in split_mbox(data, series.id)] != [r.rstrip(b"\n") for r in raws]:
         raise BadInput("a mail of this series cannot be kept in an mbox", where=series.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temp.write_bytes(data)
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+    whole.write(path, data)
 
 
 def _for_mbox(raw: bytes) -> bytes:

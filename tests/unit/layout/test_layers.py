@@ -18,6 +18,7 @@ LEVEL = {
     "lease": 1,
     "hashing": 1,
     "printable": 1,
+    "whole": 1,
     "progress": 2,
     "cache": 3,
     "series": 4,

@@ -92,18 +92,18 @@ def test_links_are_not_followed_out_of_the_folder(out: Path, tmp_path: Path) -> 
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_text("x")
-    (precious / ".a.json.999999999").write_text("x")
+    (precious / ".a.json.new.999999999").write_text("x")
     (out / "runs" / "2025-01-01").symlink_to(precious)
     (out / "runs" / DAYS[0] / "link").symlink_to(precious)
     (out / "series" / "link").symlink_to(precious)
     done = sweep(out, 0)
     assert runs(out) == ["2025-01-01"] and done.problems == ()
-    assert sorted(os.listdir(precious)) == [".a.json.999999999", "file"]
+    assert sorted(os.listdir(precious)) == [".a.json.new.999999999", "file"]
     (out / "runs" / "2025-01-01").unlink()
     (out / "runs").rmdir()
     (out / "runs").symlink_to(precious)
     assert "a link" in sweep(out, 0).problems[0]
-    assert sorted(os.listdir(precious)) == [".a.json.999999999", "file"]
+    assert sorted(os.listdir(precious)) == [".a.json.new.999999999", "file"]
 
 
 def test_what_is_no_run_stays_and_what_a_killed_clean_up_left_goes(out: Path) -> None:
@@ -118,15 +118,15 @@ def test_half_a_record_goes_when_its_writer_is_gone(out: Path) -> None:
     version = out / "series" / "do-it" / "v1"
     mine, dead, evidence = (
         version / name
-        for name in (f".version.json.{os.getpid()}", ".version.json.999999999", ".profile.999999999")
+        for name in (f".version.json.new.{os.getpid()}", ".version.json.new.999999999", ".profile.999999999")
     )
-    page = out / "site" / "assets" / ".new.999999999"
+    page = out / "site" / "assets" / ".x.html.new.999999999"
     for path in (mine, dead, evidence, page):
         path.write_text("{")
     done = sweep(out)
     assert [(r.what, r.why) for r in done.removed] == [
         (name, "half-written, its writer is gone")
-        for name in ("series/do-it/v1/.version.json.999999999", "site/assets/.new.999999999")
+        for name in ("series/do-it/v1/.version.json.new.999999999", "site/assets/.x.html.new.999999999")
     ]
     assert mine.exists() and evidence.exists() and not dead.exists() and not page.exists()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import lab
 from lab.cache import Cache
 from lab.hashing import digest
-from lab.model.errors import BadInput, ExitCode, LabError, SeriesDoesNotApply
+from lab.model.errors import BadInput, ExitCode, LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.nightly import (
     BaseFound,
@@ -39,6 +39,9 @@ from lab.series.inbox import write_mbox
 from lab.usage import cpu_seconds
 from lab.validate import kernels
 from lab.validate.kernels import Builder, Selectors
+
+APPLY = "apply"
+"""Name of the check that a series finds a base and applies to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,27 +151,35 @@ class _Night:
         )
 
     def _prepare(self, series: InboxSeries) -> _Ready:
-        """Find the base and put the series on it."""
+        """Find the base and put the series on it. What cannot be had for one series is told of that one."""
         if series.problem:
             return _Ready(series, BaseGuess(BaseFound.NONE, f"not looked for: {series.problem}"))
         place = self._out.version(series.id)
         write_mbox(series, place.mbox)
-        with self._progress.phase("base", series.id) as phase:
-            guess = bases.guess(series, self._request.base, self._request.tree, self._cache, self._progress)
-            phase.note = guess.how
-        if guess.found is BaseFound.NONE:
-            why = CheckResult("apply", 0, Verdict.INCONCLUSIVE, note=guess.how)
-            return _Ready(series, guess, found=(why,))
-        selectors = self._selectors(place, guess)
-        content = kernels.read_series(selectors)
-        assert content is not None
-        source = kernels.fetch(selectors, content, self._cache, self._progress)
+        guess = BaseGuess(BaseFound.NONE, "not found yet")
+        try:
+            with self._progress.phase("base", series.id) as phase:
+                guess = self._guess(series)
+                phase.note = guess.how
+            if guess.found is BaseFound.NONE:
+                return _unmade(series, guess, guess.how)
+            selectors = self._selectors(place, guess)
+            content = kernels.read_series(selectors)
+            assert content is not None
+            source = kernels.fetch(selectors, content, self._cache, self._progress)
+        except LabUnavailable as e:
+            self._progress.note(f"{series.id}: {e.what}")
+            return _unmade(series, guess, str(e))
         try:
             applied = kernels.apply(source, content, self._cache, self._progress)
         except SeriesDoesNotApply as e:
             lines = tuple(str(e).splitlines())
-            return _Ready(series, guess, found=(CheckResult("apply", 0, Verdict.FAIL, lines),))
+            return _Ready(series, guess, found=(CheckResult(APPLY, 0, Verdict.FAIL, lines),))
         return _Ready(series, guess, source, content, applied)
+
+    def _guess(self, series: InboxSeries) -> BaseGuess:
+        request = self._request
+        return bases.guess(series, request.base, request.tree, self._cache, self._progress)
 
     def _selectors(self, place: Place, guess: BaseGuess) -> Selectors:
         return replace(
@@ -280,9 +291,17 @@ class _Night:
         )
 
 
+def _unmade(series: InboxSeries, guess: BaseGuess, why: str) -> _Ready:
+    """A version that nothing can be said of, and why."""
+    return _Ready(series, guess, found=(CheckResult(APPLY, 0, Verdict.INCONCLUSIVE, note=why),))
+
+
 def _done(report: VersionReport | None, key: str) -> bool:
-    """Whether a version needs no second look: judged as it would be now, and nothing of it was lost."""
-    return report is not None and report.key == key and not any(v.lost for v in report.variants)
+    """Whether a version needs no second look: judged as it would be now, on a base that was found, with
+    nothing of it lost."""
+    if report is None or report.key != key or any(v.lost for v in report.variants):
+        return False
+    return not any(c.name == APPLY and c.verdict is Verdict.INCONCLUSIVE for c in report.checks)
 
 
 def _before(now: VersionReport, reports: Iterable[VersionReport]) -> VersionReport | None:

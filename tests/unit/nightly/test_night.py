@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sample
 
-from lab.model.errors import BadInput, ExitCode
+from lab.model.errors import BadInput, ExitCode, LabUnavailable
 from lab.model.nightly import BaseFound, BaseGuess, Inbox, InboxSeries, Variant, VersionReport
 from lab.model.verdict import Verdict
 from lab.nightly import night as nights
@@ -98,3 +98,22 @@ def test_name_that_no_series_has_is_refused(tmp_path: Path) -> None:
     request = NightlyRequest(Inbox((PROBLEM,)), tmp_path / "out", (Variant(),), only=("hlaf",))
     with pytest.raises(BadInput, match="no such series: hlaf"):
         night(request, NullProgress())
+
+
+WHOLE = replace(sample.REPORT.versions[0].series, topic="whole", problem="", repairs=())
+
+
+def test_base_that_cannot_be_fetched_is_told_of_its_series_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object) -> BaseGuess:
+        raise LabUnavailable("no mirror answers", hint="connect the machine")
+
+    monkeypatch.setenv("HVLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("lab.nightly.bases.guess", offline)
+    request = NightlyRequest(Inbox((WHOLE, PROBLEM)), tmp_path / "out", (Variant(),))
+    report = night(request, NullProgress())
+    (found,) = (v for v in report.versions if v.series.topic == "whole")
+    assert (found.verdict, exit_code(report)) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert "no mirror answers" in found.checks[0].note
+    assert night(request, NullProgress()).judged == ("whole/v1",), "it may answer the next night"

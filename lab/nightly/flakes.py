@@ -61,6 +61,21 @@ def rate(seen: Sequence[bool | None]) -> Rate | None:
     return Rate(sum(decided), len(decided), bounds.low, bounds.high)
 
 
+def affordable(seconds: Mapping[str, float], budget: float) -> tuple[str, ...]:
+    """The quickest of some scenarios, as many as fit into ``budget`` seconds together; at least one.
+
+    ``seconds`` is what each took. A failure that waits for something that never comes takes long every time.
+    """
+    chosen: list[str] = []
+    spent = 0.0
+    for name in sorted(seconds, key=lambda n: (seconds[n], n)):
+        spent += seconds[name]
+        if chosen and spent > budget:
+            break
+        chosen.append(name)
+    return tuple(chosen)
+
+
 def rerun(
     again: Again, patched: Kernel, base: Kernel | None, ids: Sequence[str], count: int
 ) -> tuple[dict[str, Reruns], tuple[str, ...]]:

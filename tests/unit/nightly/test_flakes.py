@@ -8,6 +8,7 @@ import pytest
 from lab.model.nightly import Rate, Scenario
 from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
+from lab.nightly import flakes
 from lab.nightly.again import Seen, failed
 from lab.nightly.bisect import Culprit
 from lab.nightly.examine import failing, updated
@@ -156,3 +157,11 @@ def test_a_recipe_is_not_rerun_after_a_new_boot_as_it_boots_anew_anyway() -> Non
     kernels = Kernels(patched={"race:x"}, fresh=set())
     found, _ = rerun(kernels, "patched", None, ["race:x"], 1)  # type: ignore[arg-type]
     assert (found["race:x"].new, found["race:x"].flaky) == (None, False)
+
+
+def test_the_quickest_failures_are_rerun_and_one_at_least() -> None:
+    took = {"slow": 60.0, "quick": 1.0, "middle": 5.0, "alike": 1.0}
+    assert flakes.affordable(took, 7.0) == ("alike", "quick", "middle")
+    assert flakes.affordable(took, 0.0) == ("alike",)
+    assert flakes.affordable(took, 1000.0) == ("alike", "quick", "middle", "slow")
+    assert flakes.affordable({}, 10.0) == ()

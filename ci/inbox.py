@@ -52,7 +52,7 @@ def judged(report: NightlyReport, truth: dict[str, Any]) -> Iterator[Line]:
                 yield from _defect(f"{name}, patch {defect['patch']}, {defect['kind']}", found, defect)
             yield from _fixed(name, found, version.get("fixed", ()))
     for quoted in truth["quoted"]:
-        found = by_mail.get(quoted["message_id"])
+        found = by_mail.get(quoted["original"])
         whole = found is not None and not found.series.problem and bool(found.series.repairs)
         yield Line(whole, f"quoted patch {quoted['title']!r}: recovered, its repairs named")
         if found is not None:

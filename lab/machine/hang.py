@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from lab.machine.process import Machine
 
 _SAMPLE_GAP = 0.2
+_TRY_GAP = 0.03
+_TRIES = 10
+"""More samples, as long as a CPU is found in the hypervisor instead of the kernel."""
 _QMP_SECONDS = 3.0
 _STACK_WORDS = 256
 _FRAMES = 16
@@ -72,9 +75,14 @@ def return_addresses(words: list[int], symbols: SymbolTable) -> list[str]:
 def report(machine: Machine, symbols: SymbolTable | None = None) -> str:
     """What every CPU does. Never raises: a monitor that does not answer is part of the result."""
     try:
-        first = parse_registers(machine.qmp.hmp("info registers -a", timeout=_QMP_SECONDS))
+        first = _sample(machine)
         time.sleep(_SAMPLE_GAP)
-        second = parse_registers(machine.qmp.hmp("info registers -a", timeout=_QMP_SECONDS))
+        second = _sample(machine)
+        for _ in range(_TRIES if symbols is not None else 0):
+            if not any(map(in_hypervisor, second)):
+                break
+            time.sleep(_TRY_GAP)
+            second = _sample(machine)
         lines = [_line(now, before, symbols) for before, now in zip(first, second, strict=False)]
         if symbols is not None:
             for cpu in second:
@@ -83,6 +91,16 @@ def report(machine: Machine, symbols: SymbolTable | None = None) -> str:
         return f"CPUs: not known, QEMU's monitor does not answer ({error.what})"
     kernel = _sysrq(machine)
     return "\n".join(["CPUs:", *lines, "kernel's own stacks (SysRq l, t):", kernel or "  it does not answer"])
+
+
+def in_hypervisor(cpu: CpuState) -> bool:
+    """Whether a CPU is below the kernel just now: ring 0, at an address that is none of the kernel's. It is
+    there for a moment at each exit."""
+    return cpu.ring == 0 and cpu.rip < _KERNEL_TEXT
+
+
+def _sample(machine: Machine) -> list[CpuState]:
+    return parse_registers(machine.qmp.hmp("info registers -a", timeout=_QMP_SECONDS))
 
 
 def _line(now: CpuState, before: CpuState, symbols: SymbolTable | None) -> str:

@@ -52,6 +52,8 @@ class Matrix:
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "TMPDIR": str(self.temp())},
+            # Whoever was started in the background of a script has inherited that SIGINT is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def temp(self) -> Path:

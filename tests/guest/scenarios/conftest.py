@@ -203,6 +203,7 @@ KNOWN_ON_BASE = {
     "event_for_a_vp_that_is_not_there_does_nothing": "an irqfd's APIC id is looked up without a check",
     "event_whose_route_was_removed_does_nothing": "an irqfd without a route raises vector 0",
     "end_of_a_level_interrupt_to_one_vp_signals_the_resample_event": "the register page has no levels",
+    "traced_withdrawal_is_what_the_hypervisor_gave_back": "the trace leaves out the last batch",
     "waking_a_halted_vp_takes_no_sleeping_lock_in_hard_interrupt": "C21: a wait queue's lock is taken",
 }
 """Defects of every kernel that was tried, which the embedded series does not touch. ``hvlab validate`` judges

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from lab.machine import hang
 from lab.machine.hang import parse_registers, parse_words, return_addresses
 from lab.machine.symbols import SymbolTable
 
@@ -91,3 +93,10 @@ def test_what_is_no_elf_file_is_refused(tmp_path):
     path.write_bytes(b"no elf at all" * 20)
     with pytest.raises(ValueError, match="not a little-endian ELF64"):
         SymbolTable.from_elf(path)
+
+
+def test_a_cpu_below_the_kernel_is_told_apart_from_one_in_it_or_in_a_program() -> None:
+    kernel = hang.CpuState(0, 0xFFFFFFFF81000000, 0, 0x202, 0, False)
+    assert not hang.in_hypervisor(kernel)
+    assert hang.in_hypervisor(replace(kernel, rip=0x12400170))
+    assert not hang.in_hypervisor(replace(kernel, rip=0x401000, ring=3))

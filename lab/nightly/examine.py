@@ -7,7 +7,6 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lab.build.flavours import flavour
 from lab.model.errors import LabError
 from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
 from lab.model.nightly import Scenario, VariantResult, VariantTask
@@ -30,8 +29,8 @@ from lab.validate.sides import SideBuilder
 from lab.validate.walk import ValidateRequest
 
 RERUN_SECONDS = 180.0
-"""For all reruns of a variant's failures, times the flavour's factor. Where that is not enough, the quickest
-failures are rerun."""
+"""For all reruns of a variant's failures, by what each took. Where that is not enough, the quickest are
+rerun: the patience of a slow flavour would multiply with every rerun."""
 CULPRIT_SECONDS = 90.0
 """For the failures that are looked for on one kernel, likewise."""
 _BROUGHT = (Change.REGRESSED, Change.NEW)
@@ -54,7 +53,6 @@ def examine(
     ignored = {
         s.id: e.reason for s in told.scenarios if failing(s) and (e := find(counting, s.id, task.variant.id))
     }
-    factor = flavour(task.variant.flavour).time_factor
     doubtful: dict[str, Reruns] = {}
     blamed: dict[str, Culprit] = {}
     guards: tuple[str, ...] = ()
@@ -71,7 +69,7 @@ def examine(
         elif ids and base is not None and not base.failed_phase:
             look = _Look(request, series, deadline, progress)
             if task.reruns > 0:
-                few = flakes.affordable(took(told, ids), RERUN_SECONDS * factor / (2 * task.reruns))
+                few = flakes.affordable(took(told, ids), RERUN_SECONDS / (2 * task.reruns))
                 if len(few) < len(ids):
                     notes = (*notes, f"only the {len(few)} quickest of {len(ids)} failures were rerun")
                 with progress.phase("rerun", "patched"):
@@ -81,7 +79,7 @@ def examine(
             steady = [i for i in ids if i in brought and not (i in doubtful and doubtful[i].flaky)]
             if steady:
                 many = len(steady)
-                steady = list(flakes.affordable(took(told, steady), CULPRIT_SECONDS * factor))
+                steady = list(flakes.affordable(took(told, steady), CULPRIT_SECONDS))
                 if len(steady) < many:
                     notes = (*notes, f"the patch was looked for of {len(steady)} of {many} failures")
                 with progress.phase("culprit", "patched"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import lab
 from lab.cache import Cache
 from lab.hashing import digest
+from lab.machine import state
 from lab.model.errors import BadInput, ExitCode, LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.nightly import (
@@ -82,6 +83,10 @@ def night(request: NightlyRequest, progress: Progress) -> NightlyReport:
     An error about one version ends up in its report; those of the lab itself are raised.
     """
     with locked(request.out) as out:
+        # What a killed night left would take a gigabyte of memory for each lab until somebody looks.
+        for left in state.stale_labs():
+            progress.note(f"removing what is left of {left.name}, which nobody holds")
+            state.clean(left)
         return _Night(request, out, progress).run()
 
 

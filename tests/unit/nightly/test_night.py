@@ -21,6 +21,13 @@ from lab.progress import NullProgress
 REPORT = sample.REPORT
 
 
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nightly removes labs that nobody holds: not those of whoever runs the tests."""
+    monkeypatch.setenv("HVLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HVLAB_STATE", str(tmp_path / "state"))
+
+
 def version(verdict: Verdict) -> VersionReport:
     return next(v for v in REPORT.versions if v.verdict is verdict and not v.series.problem)
 
@@ -72,9 +79,8 @@ PROBLEM = InboxSeries(
 
 
 def test_series_that_cannot_be_judged_is_published_and_not_looked_at_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("HVLAB_CACHE", str(tmp_path / "cache"))
     request = NightlyRequest(Inbox((PROBLEM,)), tmp_path / "out", (Variant(),))
     first = night(request, NullProgress())
     assert (first.judged, exit_code(first)) == (("half/v1",), ExitCode.INCONCLUSIVE)
@@ -109,7 +115,6 @@ def test_base_that_cannot_be_fetched_is_told_of_its_series_alone(
     def offline(*_: object) -> BaseGuess:
         raise LabUnavailable("no mirror answers", hint="connect the machine")
 
-    monkeypatch.setenv("HVLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("lab.nightly.bases.guess", offline)
     request = NightlyRequest(Inbox((WHOLE, PROBLEM)), tmp_path / "out", (Variant(),))
     report = night(request, NullProgress())

@@ -143,6 +143,8 @@ class VariantTask:
     """The series' claims file, as ``series``; "" for none."""
     coverage: bool = False
     """Measure which changed lines run: all scenarios once more, on a kernel with counters."""
+    key: str = ""
+    """What the patches in ``series`` say: a result for other patches is none of this task."""
 
 
 @dataclass(frozen=True, slots=True)

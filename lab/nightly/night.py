@@ -205,6 +205,7 @@ class _Night:
                 base=item.guess,
                 variant=variant,
                 folder=str(place.variant(variant).relative_to(place.folder)),
+                key=item.series.key,
                 expression=request.expression,
                 reruns=request.reruns,
                 jobs=request.selectors.jobs,

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sample
 
 from lab.model.errors import BadInput, ExitCode, LabUnavailable
+from lab.model.kernel import KernelSource
 from lab.model.nightly import BaseFound, BaseGuess, Inbox, InboxSeries, Variant, VersionReport
 from lab.model.verdict import Verdict
 from lab.nightly import night as nights
@@ -122,3 +124,23 @@ def test_base_that_cannot_be_fetched_is_told_of_its_series_alone(
     assert (found.verdict, exit_code(report)) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
     assert "no mirror answers" in found.checks[0].note
     assert night(request, NullProgress()).judged == ("whole/v1",), "it may answer the next night"
+
+
+def test_result_for_other_patches_of_the_same_version_is_not_taken(tmp_path: Path) -> None:
+    """A version that was sent again with other content under its old number."""
+    request = NightlyRequest(Inbox(()), tmp_path / "out", (Variant(),))
+    work = nights._Night(request, Out(tmp_path / "out"), NullProgress())
+    source = cast(KernelSource, object())
+    guess = BaseGuess(BaseFound.GIVEN, "given", base="debian")
+
+    def result_left(key: str) -> bool:
+        (task,) = work._tasks(nights._Ready(replace(WHOLE, key=key), guess, source))
+        result = task.parent / "variants" / "plain" / "variant.json"
+        left = result.exists()
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.write_text("{}")
+        return left
+
+    assert not result_left("one")
+    assert result_left("one"), "nothing has changed"
+    assert not result_left("other")

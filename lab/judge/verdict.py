@@ -344,6 +344,14 @@ def _judge_splats(
 ) -> None:
     """A splat is new when base, in the same flavour, shows it nowhere."""
     pairs = tuple(pairs)
+    known = known_splats(pairs, base)
+    for flavour, where, splat in _splats_seen(pairs, patched):
+        if splat not in known.get(flavour, set()):
+            found.fails.append(f"{where}: new splat {splat}")
+
+
+def known_splats(pairs: Iterable[ScenarioPair], base: Iterable[KernelRun]) -> dict[str, set[str]]:
+    """The splats that base shows, by flavour: in a scenario, outside all, or in one side of ``pairs``."""
     known: dict[str, set[str]] = {}
     for run in base:
         seen = known.setdefault(run.flavour, set())
@@ -351,9 +359,7 @@ def _judge_splats(
         seen.update(splat for outcome in run.outcomes for splat in outcome.splats)
     for pair in pairs:
         known.setdefault(pair.flavour, set()).update(pair.base.splats if pair.base else ())
-    for flavour, where, splat in _splats_seen(pairs, patched):
-        if splat not in known.get(flavour, set()):
-            found.fails.append(f"{where}: new splat {splat}")
+    return known
 
 
 def _splats_seen(

@@ -58,7 +58,7 @@ def scenario_of(result: ValidateResult, pair: ScenarioPair) -> Scenario:
         base=pair.base.verdict if pair.base else None,
         patched=pair.patched.verdict if pair.patched else None,
         change=str(pair.change),
-        counts=view.counts_as(pair, result.fixes),
+        counts=view.counts_as(result, pair),
         reasons=told.reasons if told else (),
         evidence=told.evidence[:EVIDENCE] if told else (),
         files=view.files(result, pair, side),

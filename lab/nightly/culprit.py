@@ -12,6 +12,7 @@ from lab.build.module import can_build_module_only
 from lab.hashing import digest
 from lab.model.errors import KernelBuildFailed, LabError, SeriesDoesNotApply
 from lab.model.kernel import AppliedSeries, KernelImage
+from lab.model.result import ScenarioOutcome
 from lab.model.series import Series
 from lab.nightly.again import LEAST, Again, Kernel, failed
 from lab.nightly.bisect import Answer, Culprit, Told, first_bad
@@ -38,12 +39,18 @@ class Prefixes:
     base: KernelImage | None
     lab_key: str
     _built: dict[tuple[int, int], Kernel | KernelBuildFailed] = field(default_factory=dict)
+    _signs: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def culprits(self, ids: Sequence[str]) -> dict[str, Culprit]:
+    def culprits(
+        self, ids: Sequence[str], signs: Mapping[str, frozenset[str]] | None = None
+    ) -> dict[str, Culprit]:
         """The first patch with which each scenario fails; it passes on the base and fails with them all.
 
+        A scenario that fails on the base too has ``signs``: the ids of the splats that come only with the
+        series. It is looked for the first patch with which one of them comes.
         Where kernels in between say nothing (they do not build), a later patch is tried without them.
         """
+        self._signs = {i: s for i, s in (signs or {}).items() if s}
         found = first_bad(len(self.series.patches), ids, self._scenarios)
         return {i: culprit if culprit.patch else self._alone(i, culprit) for i, culprit in found.items()}
 
@@ -113,7 +120,7 @@ class Prefixes:
             name = f"first-{count}" + (f"-and-{extra}" if extra else "")
             seen = self.again.run(made, open_ones, name)
             for i in open_ones:
-                bad = failed(seen.outcomes.get(i))
+                bad = self._bad(i, seen.outcomes.get(i))
                 if seen.boot_failure:
                     known[i] = Told(Answer.UNKNOWN, f"it does not boot: {seen.boot_failure}")
                 elif bad is None:
@@ -125,6 +132,13 @@ class Prefixes:
                     known[i] = Told(Answer.BAD if bad else Answer.GOOD)
                     self._keep(made.image, i, known[i])
         return known
+
+    def _bad(self, scenario: str, outcome: ScenarioOutcome | None) -> bool | None:
+        """Whether it fails as it does with the whole series; None when that was not decided."""
+        bad, signs = failed(outcome), self._signs.get(scenario)
+        if not signs or outcome is None or bad is None:
+            return bad
+        return bad and bool(signs & set(outcome.splats))
 
     # ---- kernels, and what is known of them
 
@@ -150,7 +164,8 @@ class Prefixes:
         return Kernel(image, applied)
 
     def _key(self, image: KernelImage, scenario: str) -> str:
-        return digest(KIND, image.key, *image.fixes, self.lab_key, scenario)
+        signs = sorted(self._signs.get(scenario, ()))
+        return digest(KIND, image.key, *image.fixes, self.lab_key, scenario, *signs)
 
     def _known(self, image: KernelImage, scenario: str) -> Told | None:
         entry = self.again.builder.cache.get(KIND, self._key(image, scenario))

@@ -75,7 +75,12 @@ def examine(
                 with progress.phase("rerun", "patched"):
                     doubtful, more = look.rerun(few, task.reruns)
                 notes = (*notes, *more)
-            brought = [s.id for s in told.scenarios if s.change in _BROUGHT]
+            signs = {
+                pair.id: frozenset(view.new_splats(result, pair))
+                for pair in result.scenarios
+                if pair.change is Change.CHANGED
+            }
+            brought = [s.id for s in told.scenarios if s.change in _BROUGHT or signs.get(s.id)]
             steady = [i for i in ids if i in brought and not (i in doubtful and doubtful[i].flaky)]
             if steady:
                 many = len(steady)
@@ -83,7 +88,7 @@ def examine(
                 if len(steady) < many:
                     notes = (*notes, f"the patch was looked for of {len(steady)} of {many} failures")
                 with progress.phase("culprit", "patched"):
-                    blamed = look.prefixes().culprits(steady)
+                    blamed = look.prefixes().culprits(steady, signs)
     except LabError as e:
         notes = (*notes, f"failures were not looked at more closely: {str(e).splitlines()[0]}")
     judged = rejudge(result, guards, doubtful=flakes.reasons(doubtful), ignored=ignored)

@@ -86,7 +86,7 @@ def _case(result: ValidateResult, pair: ScenarioPair) -> ET.Element:
         name=view.clean(pair.id),
         time=f"{spent:.3f}",
     )
-    counts = view.counts_as(pair, result.fixes)
+    counts = view.counts_as(result, pair)
     reasons = list(pair.patched.reasons) if pair.patched else ["not run on the patched kernel"]
     if counts is None:
         ET.SubElement(case, "skipped", message=view.clean(f"{pair.change}: {'; '.join(reasons)}"))

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Collection, Iterable
 
+from lab.judge.verdict import known_splats
 from lab.model.coverage import ranges
 from lab.model.result import KernelRun, ScenarioOutcome, ScenarioPair, ValidateResult
 from lab.model.surface import Addition
@@ -104,18 +105,24 @@ def evidence_path(result: ValidateResult, pair: ScenarioPair) -> str:
     return ""
 
 
-def counts_as(pair: ScenarioPair, fixes: Collection[str]) -> Verdict | None:
+def new_splats(result: ValidateResult, pair: ScenarioPair) -> tuple[str, ...]:
+    """The splats of a scenario on the patched kernel that base, in that flavour, shows nowhere."""
+    known = known_splats(result.scenarios, runs_of(result, "base")).get(pair.flavour, set())
+    return tuple(s for s in (pair.patched.splats if pair.patched else ()) if s not in known)
+
+
+def counts_as(result: ValidateResult, pair: ScenarioPair) -> Verdict | None:
     """What a scenario says about the series: None where it says nothing (not run, still failing).
 
-    Only the pair is looked at; the verdict of the series may know more (new splats, guarded claims).
+    The verdict of the series may know more: its guards, and splats outside every scenario.
     """
     verdict = pair.patched.verdict if pair.patched else None
     if pair.patched is None or verdict is None:
         return Verdict.INCONCLUSIVE if pair.base is not None and not pair.expected else None
     if verdict is not Verdict.FAIL:
         return verdict
-    held = pair.patched.guards or bool(set(pair.claims) & set(fixes))
-    if held or pair.change in (Change.REGRESSED, Change.NEW):
+    held = pair.patched.guards or bool(set(pair.claims) & set(result.fixes))
+    if held or pair.change in (Change.REGRESSED, Change.NEW) or new_splats(result, pair):
         return Verdict.FAIL
     if pair.change == Change.STILL_FAILING or (pair.change == Change.CHANGED and pair.expected):
         return None

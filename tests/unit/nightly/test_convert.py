@@ -20,6 +20,7 @@ from lab.model.series import Series
 from lab.model.verdict import Verdict
 from lab.nightly import examine as closer
 from lab.nightly import store
+from lab.nightly.bisect import Culprit
 from lab.nightly.quarantine import Entry
 from lab.nightly.rejudge import rejudge
 from lab.nightly.variant import from_result
@@ -86,6 +87,41 @@ def test_each_scenario_says_what_it_counts_as() -> None:
     assert (told.verdict, told.release, told.wall, told.host) == (F, "7.3.4-hvlab", 9.0, "h")
     assert told.timings[0].name == "drive"
     assert told.detectors == tuple((d.name, True) for d in ARMED)
+
+
+def test_a_failure_that_base_has_too_counts_when_a_splat_comes_with_the_series() -> None:
+    before = kernel("base", outcome("a", F, splats=("old",)), outcome("b", F), outcome("c", F))
+    new = outcome("a", F, splats=("new",)), outcome("b", F, splats=("old",)), outcome("c", F)
+    told = from_result(result(before, kernel("patched", *new)), Variant())
+    assert [(s.change, s.counts) for s in told.scenarios] == [
+        ("changed", F),
+        ("changed", Verdict.INCONCLUSIVE),
+        ("still-failing", None),
+    ]
+    assert told.verdict is F
+
+
+def test_its_culprit_is_looked_for_by_that_splat(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], dict[str, frozenset[str]]]] = []
+
+    class Look:
+        def __init__(self, *_: object) -> None: ...
+        def prefixes(self) -> Look:
+            return self
+
+        def culprits(self, ids: list[str], signs: dict[str, frozenset[str]]) -> dict[str, Culprit]:
+            asked.append((ids, signs))
+            return {i: Culprit(2, 2, 2) for i in ids}
+
+    monkeypatch.setattr(closer, "_Look", Look)
+    monkeypatch.setattr(closer.kernels, "read_series", lambda _: Series("s", ()))
+    before = kernel("base", outcome("a", F, splats=("old",)), outcome("b", F))
+    both = result(before, kernel("patched", outcome("a", F, splats=("new",)), outcome("b", F)))
+    told = closer.examine(
+        replace(TASK, reruns=0), REQUEST, both, from_result(both, Variant()), (), 0.0, NullProgress()
+    )
+    assert asked[0][0] == ["a"] and asked[0][1]["a"] == {"new"}
+    assert [s.culprit for s in told.scenarios] == [2, 0]
 
 
 def test_a_kernel_that_ended_early_says_where_and_shows_how() -> None:

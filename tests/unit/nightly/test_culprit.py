@@ -93,12 +93,14 @@ class Runs:
     def __init__(self, cache: Cache, fails: Mapping[str, set[str]]) -> None:
         self.builder = SimpleNamespace(cache=cache)
         self.fails = fails
+        self.splats: dict[str, tuple[str, ...]] = {}
         self.asked: list[tuple[str, tuple[str, ...]]] = []
 
     def run(self, kernel: Kernel, ids: Sequence[str], name: str) -> Seen:
         self.asked.append((kernel.image.key, tuple(ids)))
-        bad = self.fails[kernel.image.key]
-        return Seen({i: ScenarioOutcome(i, (), Verdict.FAIL if i in bad else Verdict.PASS) for i in ids})
+        bad, splats = self.fails[kernel.image.key], self.splats.get(kernel.image.key, ())
+        verdicts = {i: Verdict.FAIL if i in bad else Verdict.PASS for i in ids}
+        return Seen({i: ScenarioOutcome(i, (), v, splats=tuple(splats)) for i, v in verdicts.items()})
 
 
 def prefixes(runs: Runs, **more: KernelBuildFailed) -> Prefixes:
@@ -119,6 +121,15 @@ def test_what_was_seen_of_a_kernel_is_not_asked_again(tmp_path: Path) -> None:
     again = Runs(Cache(tmp_path), {})
     assert prefixes(again).culprits(["a", "b"]) == found
     assert again.asked == []
+
+
+def test_what_fails_on_base_too_is_put_down_by_the_splat_that_comes_with_the_series(tmp_path: Path) -> None:
+    runs = Runs(Cache(tmp_path), {f"k{n}": {"a"} for n in (1, 2, 3)})
+    runs.splats = {"k1": ("old",), "k2": ("old",), "k3": ("old", "new")}
+    (found,) = prefixes(runs).culprits(["a"], {"a": frozenset({"new", "other"})}).values()
+    assert found.patch == 3
+    (by_failure,) = prefixes(runs).culprits(["a"]).values()
+    assert by_failure.patch == 1, "what is known of one question is no answer to the other"
 
 
 def test_a_patch_that_fails_without_those_before_it_is_the_culprit(tmp_path: Path) -> None:

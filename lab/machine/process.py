@@ -252,11 +252,12 @@ class Machine:
             try:
                 if self.files.qmp_socket.exists():
                     self.qmp.connect()
+                    port = self._forwarded_port()
                     break
                 self._still_starting(log, deadline, None)
             except QmpError as error:
                 self._still_starting(log, deadline, error)
-        self.lab.update(ssh_port=self._forwarded_port())
+        self.lab.update(ssh_port=port)
 
     def _log_source(self) -> LogSource:
         return LogSource(self.files.console_log, self.files.console_socket, lambda: not self.identity.alive())

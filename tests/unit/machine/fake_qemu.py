@@ -3,7 +3,8 @@
 
 The script is the value of ``-kernel``: a text file with one step per line: ``say TEXT`` (console),
 ``hypervisor TEXT`` (debug console), ``reset TEXT`` (reset log), ``sleep SECONDS``, ``echo`` (repeat what
-is typed, once), ``exit STATUS``, ``kill SIGNAL``. It then runs until it is killed.
+is typed, once), ``exit STATUS``, ``kill SIGNAL``. It then runs until it is killed. With ``until COMMAND``
+anywhere it ends as soon as the monitor is given that command.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ def requests(client: socket.socket):
             yield request
 
 
-def monitor(server: socket.socket) -> None:
+def monitor(server: socket.socket, last: str) -> None:
     while True:
         client, _ = server.accept()
         client.sendall(b'{"QMP": {"version": {}, "capabilities": []}}\n')
         for request in requests(client):
+            if request["execute"] == last:
+                os._exit(255)
             arguments = request.get("arguments", {})
             line = arguments.get("command-line") or arguments.get("uri") or ""
             append(
@@ -91,7 +94,8 @@ def main() -> None:
     console_server = listen(console_path)
     client, _ = console_server.accept()
     qmp = listen(re.match(r"unix:([^,]+)", value("-qmp"))[1])
-    threading.Thread(target=monitor, args=(qmp,), daemon=True).start()
+    last = next((line.partition(" ")[2] for line in script if line.startswith("until ")), "")
+    threading.Thread(target=monitor, args=(qmp, last), daemon=True).start()
     hypervisor_path = value("-debugcon").removeprefix("file:")
     for line in script:
         step, _, rest = line.partition(" ")

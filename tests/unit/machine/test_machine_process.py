@@ -126,6 +126,13 @@ def test_death_before_the_monitor_is_connected_is_a_death_too(start):
     assert caught.value.kind == "hypervisor-panic" and "at once" in caught.value.what
 
 
+@pytest.mark.parametrize("command", ["qmp_capabilities", "human-monitor-command"])
+def test_death_while_the_monitor_is_connected_is_a_death_too(start, command):
+    with pytest.raises(GuestDied) as caught:
+        start("hypervisor HV PANIC: just now", f"until {command}")
+    assert caught.value.kind == "hypervisor-panic" and "just now" in caught.value.what
+
+
 def test_expected_end_is_no_death(start):
     machine = start("sleep 0.3", "exit 3")
     machine.expect_end()

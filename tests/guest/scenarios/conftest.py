@@ -209,7 +209,7 @@ KNOWN_ON_BASE = {
 """Defects of every kernel that was tried, which the embedded series does not touch. ``hvlab validate`` judges
 them as any other; the project's own tests expect them to fail, and complain when they do not."""
 _RINGS = "a doorbell's eventfd is signalled in hard interrupt context"
-KNOWN_ON_DEBUG = dict.fromkeys(
+KNOWN_WITH_LOCKDEP = dict.fromkeys(
     (
         "write_to_a_doorbell_signals_and_does_not_reach_the_vmm",
         "write_of_another_value_or_width_reaches_the_vmm",
@@ -228,7 +228,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Where nobody takes the outcomes from a report, a known defect is no failure of the lab."""
     if config.getoption("--hvlab-report"):
         return
-    known = KNOWN_ON_BASE | (KNOWN_ON_DEBUG if config.getoption("--hvlab-flavour") == "debug" else {})
+    flavour = config.getoption("--hvlab-flavour")
+    known = KNOWN_ON_BASE | (KNOWN_WITH_LOCKDEP if flavour in ("debug", "lockdep") else {})
     for item in items:
         why = known.get(item.name.split("[")[0].removeprefix("test_"))
         if why:

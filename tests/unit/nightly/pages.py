@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The site of the sample with its evidence, a reader of its pages, and text that no page may let through."""
+"""The site of the sample with its evidence, and text that no page may let through."""
 
 from __future__ import annotations
 
 import dataclasses
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ EVIL = (
     "\r\nBcc: evil@example.com\r\n\u202eevil\u2066\ud800]]>{{ 7*7 }}z\u0300\u0301\u0302\u0303\u0304\u0305"
 )
 FORBIDDEN = "\x1b\x07\x9b\x00\r\u202e\u2066\ud800"
-VOID = {"meta", "br", "input", "img", "link", "base", "path", "circle", "rect", "line", "use"}
-BLOCKS = {"td", "th", "dt", "dd", "li", "div", "p", "h1", "h2", "h3"}
 HISTORY = SiteHistory(
     runs=(
         PastRun("2026-12-01T10:30:00+00:00", 1, 2, 0, 8120.0),
@@ -30,49 +27,6 @@ HISTORY = SiteHistory(
     trends={"mmio-on-demand/unmapped_gpa_reaches_the_vmm": ("pass", "pass", "fail")},
     remarks=("build (patched) of debug takes 240 s, 95 s before",),
 )
-
-
-class Page(HTMLParser):
-    """Collects what a page is made of, and checks that its elements close in order."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.source = source
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.words: list[str] = []
-        self.feed(source)
-        self.close()
-        assert self.open == [], f"left open: {self.open}"
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        assert len(values) == len(attrs), f"<{tag}> has an attribute twice"
-        self.tags.append((tag, values))
-        self.words += [" "] if tag in BLOCKS else []
-        self.ids += [values["id"] or ""] if "id" in values else []
-        self.links += [values[name] or "" for name in ("href", "src") if name in values]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-        self.words += [" "] if tag in BLOCKS else []
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
-            self.words.append(data)
 
 
 def lay_out(report: NightlyReport, out: Path) -> None:

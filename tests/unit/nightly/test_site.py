@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pages
 import pytest
 import sample
+from html_page import Page
 
 from lab import paths
 from lab.model import nightly as n
@@ -26,9 +27,9 @@ FLAKY = "series/irqfd-rework/v1/plain.html"
 STYLE = (paths.templates_dir() / "report" / "site" / "style.css").read_text()
 
 
-def read(out: Path) -> dict[str, pages.Page]:
+def read(out: Path) -> dict[str, Page]:
     site = out / "site"
-    return {str(p.relative_to(site)): pages.Page(p.read_text()) for p in site.rglob("*.html")}
+    return {str(p.relative_to(site)): Page(p.read_text()) for p in site.rglob("*.html")}
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +41,18 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(out: Path) -> dict[str, pages.Page]:
+def site(out: Path) -> dict[str, Page]:
     return read(out)
 
 
 @pytest.fixture(scope="module")
-def evil(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pages.Page]:
+def evil(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     folder = tmp_path_factory.mktemp("evil")
     write_site(pages.poison(sample.REPORT), folder, pages.poison(pages.HISTORY))
     return read(folder)
 
 
-def test_there_is_a_page_for_every_series_version_and_variant(site: dict[str, pages.Page]) -> None:
+def test_there_is_a_page_for_every_series_version_and_variant(site: dict[str, Page]) -> None:
     versions = sample.REPORT.versions
     topics = {v.series.topic for v in versions}
     variants = sum(len(v.variants) for v in versions)
@@ -59,7 +60,7 @@ def test_there_is_a_page_for_every_series_version_and_variant(site: dict[str, pa
     assert {"index.html", "series/mmio-on-demand/index.html", MMIO_V2, DEBUG} <= set(site)
 
 
-def test_every_link_leads_to_something_inside_the_output(out: Path, site: dict[str, pages.Page]) -> None:
+def test_every_link_leads_to_something_inside_the_output(out: Path, site: dict[str, Page]) -> None:
     seen = set()
     for name, page in site.items():
         for link in page.links:
@@ -77,7 +78,7 @@ def test_every_link_leads_to_something_inside_the_output(out: Path, site: dict[s
     assert any("evidence" in str(path) for path in seen)
 
 
-def test_pages_are_well_formed_and_need_no_network(site: dict[str, pages.Page]) -> None:
+def test_pages_are_well_formed_and_need_no_network(site: dict[str, Page]) -> None:
     for name, page in site.items():
         tags = [tag for tag, _ in page.tags]
         assert len(page.ids) == len(set(page.ids)), name
@@ -87,7 +88,7 @@ def test_pages_are_well_formed_and_need_no_network(site: dict[str, pages.Page]) 
         assert all(not set(a) & {"style", "onclick", "onload", "onerror"} for _, a in page.tags), name
 
 
-def test_the_policy_admits_our_style_and_no_other(site: dict[str, pages.Page]) -> None:
+def test_the_policy_admits_our_style_and_no_other(site: dict[str, Page]) -> None:
     for page in site.values():
         style = re.search(r"<style>(.*?)</style>", page.source, re.S)
         assert style is not None
@@ -99,9 +100,7 @@ def test_the_policy_admits_our_style_and_no_other(site: dict[str, pages.Page]) -
         assert len(scripts) == 1 and str(scripts[0]).endswith("filter.js")
 
 
-def test_nothing_from_outside_becomes_markup(
-    site: dict[str, pages.Page], evil: dict[str, pages.Page]
-) -> None:
+def test_nothing_from_outside_becomes_markup(site: dict[str, Page], evil: dict[str, Page]) -> None:
     ours = {(tag, name) for page in site.values() for tag, attrs in page.tags for name in attrs}
     assert len(evil) == len(site)
     for name, page in evil.items():
@@ -114,7 +113,7 @@ def test_nothing_from_outside_becomes_markup(
     assert "<script>x</script>" in evil["index.html"].text, "shown, not run"
 
 
-def test_index_tells_verdicts_reasons_figures_and_broken_mails(site: dict[str, pages.Page]) -> None:
+def test_index_tells_verdicts_reasons_figures_and_broken_mails(site: dict[str, Page]) -> None:
     text = site["index.html"].text
     for wanted in (
         "1 fail", "1 inconclusive", "1 pass", "wall time 2 h 40 min", "inbox.mbox:812",
@@ -125,7 +124,7 @@ def test_index_tells_verdicts_reasons_figures_and_broken_mails(site: dict[str, p
     assert text.index("mshv: MMIO on demand") < text.index("mshv: Rework irqfd"), "the worst first"
 
 
-def test_series_page_says_whether_a_comment_was_addressed(site: dict[str, pages.Page]) -> None:
+def test_series_page_says_whether_a_comment_was_addressed(site: dict[str, Page]) -> None:
     text = site["series/mmio-on-demand/index.html"].text
     assert re.search(r"C16 MMIO is mapped at vm_pgoff not reproduced introduced reproduced addressed", text)
     assert re.search(r"C17 unmap leaves entries behind reproduced not addressed reproduced addressed", text)
@@ -133,7 +132,7 @@ def test_series_page_says_whether_a_comment_was_addressed(site: dict[str, pages.
     assert text.index("not seen seen worse") < text.index("fail pass better"), "what is worse first"
 
 
-def test_version_page_has_checks_matrix_culprits_and_what_changed(site: dict[str, pages.Page]) -> None:
+def test_version_page_has_checks_matrix_culprits_and_what_changed(site: dict[str, Page]) -> None:
     text = site[MMIO_V2].text
     for wanted in (
         "the cover letter names the base commit", "lost", "culprit of unmapped_gpa_reaches_the_vmm (debug)",
@@ -146,7 +145,7 @@ def test_version_page_has_checks_matrix_culprits_and_what_changed(site: dict[str
     assert "patch 2/2 is missing" in site["series/irqfd-rework/v2/index.html"].text
 
 
-def test_variant_page_has_reruns_evidence_and_quarantine(site: dict[str, pages.Page]) -> None:
+def test_variant_page_has_reruns_evidence_and_quarantine(site: dict[str, Page]) -> None:
     text = site[FLAKY].text
     assert "0 of 3 (0–56%) same seed" in text and "2 of 6 (10–70%) new seeds" in text
     assert "In quarantine, its failure does not count: known to be slow under TCG" in text
@@ -158,7 +157,7 @@ def test_variant_page_has_reruns_evidence_and_quarantine(site: dict[str, pages.P
     assert "the patched kernel does not build" in built and "make: *** [all] Error 2" in built
 
 
-def test_a_verdict_is_a_word_and_a_shape_besides_its_colour(site: dict[str, pages.Page]) -> None:
+def test_a_verdict_is_a_word_and_a_shape_besides_its_colour(site: dict[str, Page]) -> None:
     badge = re.compile(
         r'<span class="badge (\w+)"><svg class="shape"[^>]*><use href="#shape-(\w+)"/></svg>(.)'
     )
@@ -171,7 +170,7 @@ def test_a_verdict_is_a_word_and_a_shape_besides_its_colour(site: dict[str, page
     assert seen == {"pass", "fail", "inconclusive", "none"}
 
 
-def test_wide_things_scroll_and_are_reached_by_keyboard(site: dict[str, pages.Page]) -> None:
+def test_wide_things_scroll_and_are_reached_by_keyboard(site: dict[str, Page]) -> None:
     for page in site.values():
         for tag, attrs in page.tags:
             if tag == "pre" or attrs.get("class") == "scroll":

@@ -6,54 +6,18 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
+
+from html_page import Page
 
 from lab.model.result import PhaseTime, ValidateResult
 from lab.report import html
 from lab.report.timeline import LABEL, WIDTH, timeline
 
-VOID = {"meta", "line", "rect", "br", "link", "img"}
-
-
-class Page(HTMLParser):
-    """Collects elements and checks that they close in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.text: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == [], f"left open: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.tags.append(tag)
-        self.ids += [values["id"] or ""] if "id" in values else []
-        self.links += [values[name] or "" for name in ("href", "src") if name in values]
-        assert not any(name.startswith("on") for name in values)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
 
 def test_page_is_well_formed_and_self_contained(result: ValidateResult, attachments: dict[str, str]) -> None:
     text = html.page(result, attachments)
     page = Page(text)
-    assert not {"script", "img", "link", "iframe"} & set(page.tags)
+    assert not {"script", "img", "link", "iframe"} & set(page.names)
     assert all(link.startswith("#") for link in page.links)
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert "url(" not in text and "@import" not in text and "http://" not in text and "https://" not in text
@@ -66,13 +30,13 @@ def test_nothing_from_a_guest_becomes_markup(result: ValidateResult, attachments
     assert "<script" not in text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text)
     text.encode("utf-8")
-    assert '<script>alert("x")</script>' in "".join(Page(text).text), "shown, not run"
+    assert '<script>alert("x")</script>' in Page(text).text, "shown, not run"
 
 
 def test_page_shows_table_evidence_attachments_and_timeline(
     result: ValidateResult, attachments: dict[str, str]
 ) -> None:
-    text = "".join(Page(html.page(result, attachments)).text)
+    text = Page(html.page(result, attachments)).text
     for wanted in (
         "mmio-on-demand",
         "page 0 of the BAR leads to SPA page 0x20000000, not to BAR page 0",
@@ -102,8 +66,8 @@ def test_page_of_a_series_that_does_not_apply(result: ValidateResult) -> None:
     patched = replace(result.runs[1], failed_phase="apply", reasons=("hunk 2 of a.c",), outcomes=())
     text = html.page(replace(result, runs=(patched,), scenarios=(), phases=()), {})
     page = Page(text)
-    assert "hunk 2 of a.c" in "".join(page.text)
-    assert "svg" not in page.tags and "scenarios" not in page.ids
+    assert "hunk 2 of a.c" in page.text
+    assert "svg" not in page.names and "scenarios" not in page.ids
 
 
 def test_timeline_puts_sides_beside_each_other_behind_what_is_shared() -> None:
@@ -149,6 +113,6 @@ def test_picture_of_a_race_is_an_image_in_which_nothing_runs(result: ValidateRes
         {f"{side}/evidence/race-x/diagram.svg": svg for side in ("patched", f"patched-{pair.flavour}")},
     )
     page = Page(text)
-    assert page.tags.count("img") >= 1 and "script" not in page.tags
+    assert page.names.count("img") >= 1 and "script" not in page.names
     (picture,) = {link for link in page.links if link.startswith("data:")}
     assert base64.b64decode(picture.removeprefix("data:image/svg+xml;base64,")).startswith(b"<svg ")

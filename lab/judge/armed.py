@@ -17,8 +17,6 @@ from lab.model.splat import Splat, SplatClass
 _LOCKDEP = frozenset({"lockdep", "debug"})
 _KASAN = frozenset({"kasan", "debug"})
 _UBSAN = frozenset({"ubsan", "debug"})
-_DEBUG = frozenset({"debug"})
-"""Seen to fire on the debug kernel alone, so asked of no other flavour."""
 _KCSAN = frozenset({"kcsan"})
 """KCSAN is in no other flavour: it excludes KASAN."""
 
@@ -91,14 +89,14 @@ DETECTORS: tuple[Detector, ...] = (
         "two mutexes taken in both orders",
         SplatClass.LOCKDEP,
         r"circular locking dependency.*arm_(first|second)",
-        _DEBUG,
+        _LOCKDEP,
     ),
     _kernel(
         "wait-context",
         "a spinlock taken under a raw spinlock",
         SplatClass.LOCKDEP,
         r"invalid wait context.*arm_spin",
-        _DEBUG,
+        _LOCKDEP,
     ),
     _kernel(
         "atomic-sleep",
@@ -112,7 +110,7 @@ DETECTORS: tuple[Detector, ...] = (
         "a pointer under RCU read outside a read-side section",
         SplatClass.LOCKDEP,
         r"suspicious RCU usage.*hvlab_arm_rcu",
-        _DEBUG,
+        _LOCKDEP,
     ),
     _kernel(
         "debug-objects",
@@ -134,7 +132,7 @@ DETECTORS: tuple[Detector, ...] = (
         "objects whose only pointers go out of scope, then a scan",
         SplatClass.KMEMLEAK,
         "hvlab_arm_kmemleak",
-        _DEBUG,
+        _LOCKDEP,
     ),
     _kernel(
         "irq-state",
@@ -155,7 +153,7 @@ DETECTORS: tuple[Detector, ...] = (
         "memory of vmalloc read past its end",
         SplatClass.KASAN,
         r"out-of-bounds.*hvlab_arm_kasan_vmalloc",
-        _DEBUG,
+        _KASAN,
     ),
     _kernel(
         "ubsan-bounds",

@@ -19,8 +19,20 @@ def test_every_flavour_requires_the_common_detectors_and_plain_no_other() -> Non
 
 def test_the_debug_flavour_requires_what_its_fragments_require_and_what_fired_on_it_alone() -> None:
     parts = {name for flavour in ("lockdep", "kasan", "ubsan") for name in required(flavour)}
-    assert set(required("debug")) == parts | {"lockdep", "wait-context", "rcu", "kasan-vmalloc", "kmemleak"}
-    assert {"atomic-sleep", "list", "irq-state", "kasan", "ubsan-bounds", "ubsan-shift"} <= parts
+    assert set(required("debug")) == parts
+    locks = {
+        "lockdep",
+        "wait-context",
+        "atomic-sleep",
+        "irq-state",
+        "rcu",
+        "debug-objects",
+        "list",
+        "kmemleak",
+    }
+    assert locks <= set(required("lockdep"))
+    assert {"kasan", "kasan-vmalloc"} <= set(required("kasan")) - locks
+    assert {"ubsan-bounds", "ubsan-shift"} <= set(required("ubsan")) - locks
     assert needs_module("debug")
 
 

@@ -123,6 +123,8 @@ def _variants(args: argparse.Namespace) -> tuple[Variant, ...]:
 
 
 def _listed(inbox: Inbox) -> Iterable[str]:
+    if not inbox.series:
+        yield "no series in this inbox"
     for s in inbox.series:
         yield printable(f"{s.id}: {s.title} ({len(s.patches)} patches, {s.author}, {s.date})")
         if s.linked:

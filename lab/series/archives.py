@@ -8,20 +8,25 @@ newest mails are looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.model.errors import BadInput
 from lab.model.nightly import MailProblem
-from lab.series.limits import MAX_INBOX_MAILS, MAX_LINE, MAX_MAIL
-from lab.series.mails import FROM_LINE, PATCH_SUFFIXES, RawMail, bounded, cut_mbox, sized
+from lab.series.limits import MAX_INBOX, MAX_INBOX_MAILS, MAX_LINE, MAX_MAIL
+from lab.series.mails import PATCH_SUFFIXES, RawMail, sized, taken, too_large
+from lab.series.mbox import Piece, bounded, lines_of, opened, pieces, separates
 from lab.source.command import run
 from lab.source.git import borrowed, own_env, resolve_commit
 
 _GIT_BUDGET = 300.0
 _BATCH = 8 << 20
 """Bytes of mails that git is asked for at a time."""
+
+_NAMED = 4
+"""Files that are named where more are passed over."""
 
 _EPOCH = re.compile(r"(\d{1,6})\.git")
 # Version 1 keeps a mail as xx/38 digits, version 2 as m; d is a mail that was taken back.
@@ -48,18 +53,26 @@ class Gathered:
 
 def gather(text: str, found: Gathered) -> Iterator[RawMail]:
     """All mails of the inbox ``text``. BadInput when it is none, or holds nothing that could be a mail."""
-    path = Path(text)
+    try:
+        return _gather(Path(text), text, found)
+    except OSError as e:
+        raise BadInput(f"cannot read: {e.strerror}", where=text) from e
+
+
+def _gather(path: Path, text: str, found: Gathered) -> Iterator[RawMail]:
     if path.is_dir():
-        if (path / "cur").is_dir() and (path / "new").is_dir():
-            return _files(_maildir(path), found, text)
+        if _is_maildir(path):
+            return _files(_maildir(path, found), found, text)
         if epochs := _epochs(path) or _epochs(path / "git"):
             return _epochs_mails(epochs, found)
-        if files := _folder(path):
+        if files := _folder(path, found):
             return _files(files, found, text)
         if _is_repository(path):
             return _epochs_mails([path], found)
-        suffixes = ", ".join(PATCH_SUFFIXES)
-        raise BadInput("no mails in this folder", where=text, hint=f"mails end in {suffixes}")
+        hint = f"mails end in {', '.join(PATCH_SUFFIXES)}"
+        if inner := next((p for p in sorted(path.iterdir()) if p.is_dir() and _is_maildir(p)), None):
+            hint = f"{inner.name} in it is a maildir: give that"
+        raise BadInput("no mails in this folder", where=text, hint=hint)
     if path.is_file():
         return _mbox(path, found)
     raise BadInput(
@@ -69,19 +82,38 @@ def gather(text: str, found: Gathered) -> Iterator[RawMail]:
     )
 
 
-def _maildir(path: Path) -> list[Path]:
-    files = (p for part in ("new", "cur") for p in (path / part).iterdir())
+def _is_maildir(path: Path) -> bool:
+    return (path / "cur").is_dir() or (path / "new").is_dir()
+
+
+def _maildir(path: Path, found: Gathered) -> list[Path]:
+    parts = [path / name for name in ("new", "cur")]
+    files = [p for part in parts if part.is_dir() for p in part.iterdir()]
+    others = [p for p in path.iterdir() if p.name not in ("new", "cur", "tmp")]
+    _passed_over([p for p in [*others, *files] if p.is_dir()], "folders", path, found)
     return [p for p in files if not p.name.startswith(".") and not p.is_dir()]
 
 
-def _folder(path: Path) -> list[Path]:
+def _folder(path: Path, found: Gathered) -> list[Path]:
     """Files that look like mails: by suffix, or the numbers that MH gives them."""
     names = (*PATCH_SUFFIXES, *(f"{suffix}.gz" for suffix in PATCH_SUFFIXES))
-    return [
-        p
-        for p in path.iterdir()
-        if not p.name.startswith(".") and (p.name.endswith(names) or p.name.isdecimal()) and not p.is_dir()
-    ]
+    there = [p for p in path.iterdir() if not p.name.startswith(".")]
+    files = [p for p in there if (p.name.lower().endswith(names) or p.name.isdecimal()) and not p.is_dir()]
+    if files:
+        chosen = set(files)
+        others = [p for p in there if p not in chosen and p.name not in ("series", "claims.toml")]
+        _passed_over(others, "other files and folders", path, found)
+    return files
+
+
+def _passed_over(paths: list[Path], kind: str, where: Path, found: Gathered) -> None:
+    """Take note of what lies beside the mails: it may have been meant."""
+    if paths:
+        names = ", ".join(sorted(p.name for p in paths)[:_NAMED]) + ", ..." * (len(paths) > _NAMED)
+        hint = f"give a folder of its own with --inbox; mails in files end in {', '.join(PATCH_SUFFIXES)}"
+        found.problem(
+            BadInput(f"{len(paths)} {kind} in it are not looked at: {names}", hint=hint), str(where)
+        )
 
 
 def _files(files: list[Path], found: Gathered, where: str) -> Iterator[RawMail]:
@@ -100,31 +132,62 @@ def _files(files: list[Path], found: Gathered, where: str) -> Iterator[RawMail]:
 
 
 def _mbox(file: Path, found: Gathered, *, single: bool = False) -> Iterator[RawMail]:
-    """Mails of a file that is an mbox or one mail; ``single``: an mbox only if its first line says so."""
+    """Mails of a file that is an mbox or one mail, the newest if there are too many; ``single``: an mbox only
+    if its first line says so."""
     where = str(file)
-    try:
-        with file.open("rb") as f:
-            data = bounded(f, where)
-    except OSError as e:
-        raise BadInput(f"cannot read: {e.strerror}", where=where) from e
-    if single and not FROM_LINE.match(data[:MAX_LINE].split(b"\n", 1)[0]):
-        yield from _not_huge([RawMail(data.replace(b"\r\n", b"\n"), where)], found)
-        return
-    before, mails = cut_mbox(data, where)
-    if before.strip():
-        found.problem(BadInput("text before the first mail", hint="is it really an mbox?"), f"{where}:1")
-    if len(mails) > MAX_INBOX_MAILS:
-        found.left_out(len(mails) - MAX_INBOX_MAILS, where)
-        mails = mails[-MAX_INBOX_MAILS:]
-    yield from _not_huge(mails, found)
-
-
-def _not_huge(mails: list[RawMail], found: Gathered) -> Iterator[RawMail]:
-    for mail in mails:
+    if single:
+        with opened(file) as stream:
+            if not separates(next(lines_of(stream, where), b"")[:MAX_LINE].rstrip(b"\n")):
+                stream.seek(0)
+                yield sized(RawMail(bounded(stream, where).replace(b"\r\n", b"\n"), where))
+                return
+    mails = _newest(_pieces(file, found), found, where)
+    if not mails:
+        raise BadInput("no patches: the input is empty", where=where)
+    for piece in mails:
         try:
-            yield sized(mail)
+            yield taken(piece, where)
         except BadInput as e:
-            found.problem(e, mail.where)
+            found.problem(e, where)
+
+
+def _pieces(file: Path, found: Gathered) -> Iterator[Piece]:
+    """The mails of an mbox. Damage ends them, and is told if anything came before it."""
+    where = str(file)
+    before: Piece | None = None
+    count = 0
+    try:
+        with opened(file) as stream:
+            for piece in pieces(lines_of(stream, where)):
+                if not piece.line:
+                    before = piece
+                    continue
+                count += 1
+                yield piece
+    except BadInput as e:
+        if not count:
+            raise
+        found.problem(BadInput(f"{e.what}: the rest is left out", hint=e.hint), e.where or where)
+        return
+    if before is not None and before.raw.strip():
+        if not count:
+            yield before
+            return
+        found.problem(BadInput("text before the first mail", hint="is it really an mbox?"), f"{where}:1")
+
+
+def _newest(mails: Iterable[Piece], found: Gathered, where: str) -> list[Piece]:
+    """As many of the last mails as the lab looks at."""
+    kept: deque[Piece] = deque()
+    size = left_out = 0
+    for piece in mails:
+        kept.append(piece)
+        size += len(piece.raw)
+        while len(kept) > MAX_INBOX_MAILS or size > MAX_INBOX:
+            size -= len(kept.popleft().raw)
+            left_out += 1
+    found.left_out(left_out, where)
+    return list(kept)
 
 
 def _is_repository(path: Path) -> bool:
@@ -193,10 +256,7 @@ def _contents(own: Path, blobs: dict[str, str], repo: Path, found: Gathered) -> 
             continue
         where = f"{repo}:{blobs[words[0]][:12]}"
         if int(words[2]) > MAX_MAIL:
-            found.problem(
-                BadInput(f"a mail of {int(words[2]) >> 20} MiB (limit {MAX_MAIL >> 20})"),
-                where,
-            )
+            found.problem(too_large(int(words[2]), where), where)
             continue
         if size + int(words[2]) > _BATCH and batch:
             yield from _read_batch(own, batch, blobs, repo)
@@ -219,7 +279,7 @@ def _read_batch(own: Path, batch: list[str], blobs: dict[str, str], repo: Path) 
         size = int(data[at:end].split()[2])
         raw = data[end + 1 : end + 1 + size].replace(b"\r\n", b"\n")
         at = end + 1 + size + 1
-        if FROM_LINE.match(raw.split(b"\n", 1)[0]):
+        if separates(raw.split(b"\n", 1)[0]):
             raw = raw.split(b"\n", 1)[1]
         yield RawMail(raw, f"{repo}:{blobs[blob][:12]}")
 

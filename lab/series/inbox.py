@@ -24,7 +24,8 @@ from lab.series import quoted
 from lab.series.archives import Gathered, gather
 from lab.series.letters import Letter
 from lab.series.limits import MAX_INBOX, MAX_PATCHES
-from lab.series.mails import FROM_LINE, RawMail, split_mbox
+from lab.series.mails import RawMail, split_mbox
+from lab.series.mbox import separates
 from lab.series.patches import Mail, Tag, check, headers, in_order, read_mail, series_key
 from lab.series.threads import Draft, split, topics
 
@@ -92,7 +93,7 @@ def write_mbox(series: InboxSeries, path: Path) -> None:
 def _for_mbox(raw: bytes) -> bytes:
     """A mail without a line that an mbox takes for the beginning of another mail."""
     raw = raw if raw.endswith(b"\n") else raw + b"\n"
-    if not any(FROM_LINE.match(line) for line in raw.split(b"\n")):
+    if not any(separates(line) for line in raw.split(b"\n")):
         return raw
     head, _, body = raw.partition(b"\n\n")
     said = headers(head + b"\n\n")

@@ -31,3 +31,6 @@ MAX_INBOX_MAILS = 20_000
 
 MAX_INBOX = 256 << 20
 """Bytes of the mails of an inbox that are kept for a closer look."""
+
+MAX_STREAM = 2 << 30
+"""Bytes of an mbox that are read, after decompression."""

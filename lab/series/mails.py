@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import BinaryIO
 
 from lab.model.errors import BadInput
 from lab.series.limits import MAX_MAIL, MAX_MAILS, MAX_TOTAL
+from lab.series.mbox import Piece, bounded, pieces, separates
 from lab.source.command import run
 from lab.source.git import borrowed, own_env, resolve_commit, split_spec
 
 PATCH_SUFFIXES = (".patch", ".diff", ".eml", ".mbox", ".mail")
 RANGE = re.compile(r"(?P<first>[^\s.][^\s]*?)\.\.(?P<last>[^\s.][^\s]*)")
-FROM_LINE = re.compile(rb"^From \S+ .*\d:\d\d.*\d{4}\s*$")
-_GZIP = b"\x1f\x8b"
 _GIT_BUDGET = 120.0
 # Whatever the user's git settings say, the result is what git am reads.
 _FORMAT_PATCH = (
@@ -70,29 +68,22 @@ def collect(text: str, tree: str | None, stdin: BinaryIO) -> Collected:
 
 def split_mbox(data: bytes, where: str) -> Iterator[RawMail]:
     """Mails of an mbox, or the one mail that a file without separator lines is."""
-    before, mails = cut_mbox(data, where)
-    if len(mails) > MAX_MAILS:
+    found = list(pieces(io.BytesIO(data)))
+    if len(found) > MAX_MAILS:
         raise BadInput(f"more than {MAX_MAILS} mails", where=where)
-    if before.strip():
+    if len(found) > 1 and not found[0].line and found[0].raw.strip():
         raise BadInput("text before the first mail", where=f"{where}:1", hint="is it really an mbox?")
-    for mail in mails:
-        yield sized(mail)
+    for piece in found:
+        if piece.line or len(found) == 1:
+            yield taken(piece, where)
 
 
-def cut_mbox(data: bytes, where: str) -> tuple[bytes, list[RawMail]]:
-    """The text before an mbox' first separator line, and its mails of whatever size; a file without
-    separator lines is one mail."""
-    lines = data.replace(b"\r\n", b"\n").split(b"\n")
-    starts = [
-        i for i, line in enumerate(lines) if FROM_LINE.match(line) and (i == 0 or not lines[i - 1].strip())
-    ]
-    if not starts:
-        return b"", [RawMail(b"\n".join(lines), where)]
-    mails = []
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        tail = b"\n" if end < len(lines) else b""
-        mails.append(RawMail(b"\n".join(lines[start + 1 : end]) + tail, f"{where}:{start + 1}"))
-    return b"".join(lines[: starts[0]]), mails
+def taken(piece: Piece, where: str) -> RawMail:
+    """A mail of an mbox; BadInput when it is larger than the lab reads."""
+    at = f"{where}:{piece.line}" if piece.line else where
+    if piece.size > MAX_MAIL:
+        raise too_large(piece.size, at)
+    return RawMail(piece.raw, at)
 
 
 def range_base(text: str, tree: str | None) -> str | None:
@@ -107,26 +98,13 @@ def range_base(text: str, tree: str | None) -> str | None:
 def sized(mail: RawMail) -> RawMail:
     """The mail itself; BadInput when it is larger than the lab reads."""
     if len(mail.raw) > MAX_MAIL:
-        raise BadInput(f"a mail of {len(mail.raw) >> 20} MiB (limit {MAX_MAIL >> 20})", where=mail.where)
+        raise too_large(len(mail.raw), mail.where)
     return mail
 
 
-def bounded(stream: BinaryIO, where: str) -> bytes:
-    """All of a stream, decompressed. BadInput when it is empty, damaged or larger than the lab reads."""
-    data = stream.read(MAX_TOTAL + 1)
-    if data.startswith(_GZIP):
-        try:
-            inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            data = inflate.decompress(data, MAX_TOTAL + 1)
-            if not inflate.eof and len(data) <= MAX_TOTAL:
-                raise BadInput("the compressed file is cut short", where=where, hint="fetch it again")
-        except (zlib.error, gzip.BadGzipFile) as e:
-            raise BadInput(f"damaged gzip file: {e}", where=where) from e
-    if len(data) > MAX_TOTAL:
-        raise BadInput(f"more than {MAX_TOTAL >> 20} MiB", where=where)
-    if not data.strip():
-        raise BadInput("no patches: the input is empty", where=where)
-    return data
+def too_large(size: int, where: str) -> BadInput:
+    """What is said of a mail of so many bytes."""
+    return BadInput(f"a mail of {size >> 20} MiB (limit {MAX_MAIL >> 20})", where=where)
 
 
 def _read(path: Path) -> RawMail:
@@ -136,7 +114,7 @@ def _read(path: Path) -> RawMail:
         raise BadInput("not a file", where=str(path))
     with path.open("rb") as f:
         data = f.read(MAX_MAIL + 1).replace(b"\r\n", b"\n")
-    if FROM_LINE.match(data.split(b"\n", 1)[0]):
+    if separates(data.split(b"\n", 1)[0]):
         data = data.split(b"\n", 1)[1]
     return sized(RawMail(data, str(path)))
 

@@ -22,6 +22,7 @@ from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.series import Patch, Series
 from lab.progress import Progress
 from lab.series.diff import FILE_MODES, added_lines
+from lab.series.patches import QUOTED_CR
 from lab.source.command import Done, run, tool_env
 from lab.source.git import objects_dir
 
@@ -138,7 +139,8 @@ class Repo:
     def am(self, patch: Patch, where: str, source: KernelSource) -> None:
         """Commit one patch; SeriesDoesNotApply if it does not fit."""
         mail = self.path / ".git" / "hvlab-mail"
-        mail.write_bytes(b"From " + b"0" * 40 + b" Mon Sep 17 00:00:00 2001\n" + patch.raw)
+        # Without a separator above it, git takes the file for one mail, whatever its message quotes.
+        mail.write_bytes(patch.raw)
         done = self.git(*_AM, str(mail), check=False)
         mail.unlink()
         if done.code == 0:
@@ -229,7 +231,10 @@ def _hunk_headers(text: str) -> dict[str, list[str]]:
 
 
 _GONE = "000000"
-_AM = ("am", "--3way", "--keep-non-patch", "--quiet", "--no-gpg-sign", "--committer-date-is-author-date")
+_AM = (
+    *("am", "--3way", "--keep-non-patch", "--quiet", "--no-gpg-sign", "--committer-date-is-author-date"),
+    *("--patch-format=mbox", QUOTED_CR),
+)
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.fsmonitor": "false",

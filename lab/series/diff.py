@@ -32,6 +32,12 @@ _STAT = re.compile(
 )
 _BLOBS = re.compile(r"^index ([0-9a-f]{7,64})\.\.([0-9a-f]{7,64})(?: |$)")
 _BINARY = re.compile(r"^(?:GIT binary patch|(?:Binary files?|Files) .* differ)$")
+_HEADING = re.compile(
+    r"^(?:diff --git |--- \S|\+\+\+ \S|old mode |new mode |new file |deleted file |rename |copy |"
+    r"similarity |dissimilarity |GIT binary |Binary |\\)"
+)
+_INDEX = re.compile(r"^index [0-9a-f]+\.\.[0-9a-f]+")
+_MAIL = re.compile(r"^(From|Subject|Message-ID|Date): \S", re.IGNORECASE)
 _NULL = "/dev/null"
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
 _NAMED_ESCAPES = dict(
@@ -48,13 +54,19 @@ class Touched:
     binary: bool
     stat_files: int | None
     """Files that the diffstat counts, if the mail has one."""
+    twice: str = ""
+    """What comes two times in ``diff --git``."""
+    glued: bool = False
+    """A mail's headers stand between two files."""
 
 
 def read_headers(text: str) -> Touched:
     """Read the headers of a (possibly empty) diff; hunks are skipped by their line counts."""
     paths: set[str] = set()
     modes: set[str] = set()
-    binary, stat = False, None
+    named: set[str] = set()
+    mail: set[str] = set()
+    binary, stat, twice, glued = False, None, "", False
     old = new = 0
     for line in text.split("\n"):
         if old > 0 or new > 0:
@@ -73,13 +85,37 @@ def read_headers(text: str) -> Touched:
             paths.add(_unquote(found[1]))
         elif found := _GIT.match(line):
             paths |= _git_names(found[1])
+            twice = twice or (found[1] if found[1] in named else "")
+            glued = glued or len(mail) > 1
+            named.add(found[1])
+        elif named and (found := _MAIL.match(line)):
+            mail.add(found[1].lower())
         elif (found := _SIDE.match(line)) and _unquote(found[1]) != _NULL:
             paths.add(_strip(_unquote(found[1])))
         elif _BINARY.match(line):
             binary = True
         elif found := _STAT.match(line):
             stat = int(found[1])
-    return Touched(frozenset(p for p in paths if p), frozenset(modes), binary, stat)
+    return Touched(frozenset(p for p in paths if p), frozenset(modes), binary, stat, twice, glued)
+
+
+def essence(text: str) -> str:
+    """What of a diff changes something: without notes and diffstat above, what a list or a program put below,
+    and the names of blobs."""
+    kept: list[str] = []
+    old = new = 0
+    for line in text.split("\n"):
+        if old > 0 or new > 0:
+            old -= line[:1] in (" ", "-", "")
+            new -= line[:1] in (" ", "+", "")
+        elif hunk := _HUNK.match(line):
+            old, new = int(hunk[1] or 1), int(hunk[2] or 1)
+        elif _INDEX.match(line):
+            line = _INDEX.sub("index", line)
+        elif not _HEADING.match(line):
+            continue
+        kept.append(line)
+    return "\n".join(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +193,12 @@ def refuse(touched: Touched, where: str) -> None:
         raise BadInput(
             f"file mode {odd[0]!r}", where=where, hint=f"a kernel's files have {' or '.join(FILE_MODES)}"
         )
+    if touched.glued:
+        hint = "a lost separator of an mbox, or several patches attached to one mail"
+        raise BadInput("there are two mails in one", where=where, hint=hint)
+    if touched.twice:
+        hint = "is the patch in the text and attached, too?"
+        raise BadInput(f"the diff has {touched.twice.split(' ')[-1]!r} twice", where=where, hint=hint)
     if len(touched.paths) > MAX_FILES:
         raise BadInput(f"touches more than {MAX_FILES} files", where=where)
 

@@ -4,28 +4,28 @@
 from __future__ import annotations
 
 import email.message
-import email.parser
-import email.policy
 import email.utils
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.hashing import digest
 from lab.model.errors import BadInput
 from lab.series.limits import MAX_HEADER
 from lab.series.mails import RawMail
+from lab.series.parts import parts
 from lab.series.patches import Tag, decoded, headers, parse_subject, read_mail
 
 _ID = re.compile(r"<([^<>\s]{1,500})>")
 _DIFF = re.compile(rb"^(?:diff --git |--- [^\s-]\S*\n\+\+\+ \S)", re.MULTILINE)
-_HIDDEN = re.compile(rb"(?:^|>)(?:<[^>]*>)*diff --git ", re.MULTILINE)
+_HIDDEN = re.compile(rb"(?:^|>)diff --git ", re.MULTILINE)
 _CHANGE_ID = re.compile(r"^change-id: (?!I[0-9a-f]{40}\b)(\S{1,200})\s*$", re.MULTILINE)
 """b4's own; Gerrit's differs from patch to patch."""
 
 _BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40}(?:[0-9a-f]{24})?)\s*$", re.MULTILINE)
 _LINK = re.compile(r"https?://[^\s<>]{1,200}/([^\s<>/]{1,300}@[^\s<>/]{1,200})")
-_MAX_PARTS = 60
+_LINKED = 200_000
+"""Characters of a text in which links are looked for."""
+
 _MAX_REFERENCES = 2000
 
 
@@ -57,9 +57,13 @@ class Letter:
     @property
     def part(self) -> bool:
         """A patch or the cover letter of some, and no answer to one."""
-        if self.tag.reply:
+        tag = self.tag
+        if tag.reply:
             return False
-        return (self.tag.patch and (self.diff or self.tag.numbered)) or (self.diff and not self.parents)
+        if self.diff:
+            # Patchwork leaves "PATCH" out: [v3,1/2].
+            return tag.patch or tag.numbered or tag.versioned or not self.parents
+        return tag.numbered and (tag.patch or (tag.versioned and not tag.number))
 
 
 def read(mail: RawMail) -> Letter:
@@ -98,10 +102,7 @@ def text_of(raw: bytes) -> str:
     size = _head_size(raw)
     if _plain(headers(raw[:size])):
         return raw[size:].decode("utf-8", "surrogateescape").lstrip("\n")
-    for kind, payload, charset in _parts(raw):
-        if kind == "text/plain":
-            return _characters(payload.replace(b"\r\n", b"\n"), charset)
-    return ""
+    return next((p.text for p in parts(raw) if p.kind == "text/plain"), "")
 
 
 def change_id(text: str) -> str:
@@ -118,7 +119,7 @@ def base_commit(text: str) -> str:
 
 def links(text: str) -> tuple[str, ...]:
     """Message ids that a text points to with an archive's address."""
-    return tuple(dict.fromkeys(_LINK.findall(text)))
+    return tuple(dict.fromkeys(_LINK.findall(text[:_LINKED])))
 
 
 def _plain(head: email.message.Message) -> bool:
@@ -127,22 +128,9 @@ def _plain(head: email.message.Message) -> bool:
     return coding in ("", "7bit", "8bit", "binary") and head.get_content_type() == "text/plain"
 
 
-def _parts(raw: bytes) -> Iterator[tuple[str, bytes, str]]:
-    """(type, content, charset) of the parts of a mail; none of one that has absurdly many."""
-    if raw.lower().count(b"content-type:") > _MAX_PARTS:
-        return
-    message = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw)
-    for part in message.walk():
-        payload = None if part.is_multipart() else part.get_payload(decode=True)
-        if isinstance(payload, bytes):
-            yield part.get_content_type(), payload, str(part.get_content_charset() or "utf-8")
-
-
 def _hidden_diff(raw: bytes, head: email.message.Message) -> bool:
     """Whether there is a diff in an encoded mail, an attachment or HTML."""
-    return not _plain(head) and any(
-        kind.startswith("text/") and _HIDDEN.search(payload) for kind, payload, _charset in _parts(raw)
-    )
+    return not _plain(head) and any(_HIDDEN.search(p.content) for p in parts(raw))
 
 
 def _head_size(raw: bytes) -> int:
@@ -159,10 +147,3 @@ def _seconds(text: str) -> int:
         return max(0, int(email.utils.parsedate_to_datetime(text[:MAX_HEADER]).timestamp()))
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0
-
-
-def _characters(payload: bytes, charset: str) -> str:
-    try:
-        return payload.decode(charset, "surrogateescape")
-    except (LookupError, UnicodeError):
-        return payload.decode("utf-8", "surrogateescape")

@@ -21,15 +21,20 @@ from lab.printable import printable
 from lab.series import diff
 from lab.series.limits import MAX_HEADER, MAX_PATCHES
 from lab.series.mails import Collected, RawMail
+from lab.series.parts import flat
 from lab.source.command import Done, run, tool_env
 
 _TAG = re.compile(r"\s*\[([^\]]*)\]")
-_NUMBER = re.compile(r"\b(\d{1,4})/(\d{1,4})\b")
-_VERSION = re.compile(r"(?:^|[\s,]|PATCH-?)[vV](\d{1,6})\b", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w./])(\d{1,4}) ?(?:/|of) ?(\d{1,4})(?![\w./])")
+_VERSION = re.compile(r"(?:^|[\s,]|(?:PATCH|RFC)[-_]?)v(\d{1,6})\b", re.IGNORECASE)
 _REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*:\s*", re.IGNORECASE)
 _CUT = re.compile(rb"(?<!\n-- )\n[ +-][^\n]*\Z")
 """A last line of a diff without its line end; git would complete it and take it for whole."""
+QUOTED_CR = "--quoted-cr=strip"
+"""For git: lines of an encoded mail often end in CR LF, and those of a kernel do not."""
+
 _LISTED = 6
+_SHOWN = 200
 _GIT_BUDGET = 60.0
 _UNKNOWN = "unknown <unknown@localhost>"
 _EPOCH = "Thu, 1 Jan 1970 00:00:00 +0000"
@@ -39,7 +44,8 @@ _EPOCH = "Thu, 1 Jan 1970 00:00:00 +0000"
 class Tag:
     """What the ``[PATCH v2 3/5]`` of a subject says. ``number`` and ``total`` are 0 if not given.
 
-    ``patch``: a tag says that this is a patch, or its cover letter; ``resend``: that it was sent before.
+    ``patch``: a tag says that this is a patch, or its cover letter; ``resend``: that it was sent before;
+    ``rfc``: that it asks for comments. ``versioned``: a tag says the version.
     """
 
     subject: str
@@ -50,6 +56,8 @@ class Tag:
     numbered: bool
     patch: bool = False
     resend: bool = False
+    rfc: bool = False
+    versioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +108,22 @@ def series_key(contents: Iterable[str]) -> str:
 def parse_subject(text: str) -> Tag:
     """Read the tags in front of a subject."""
     subject = " ".join(text.split())
-    reply = patch = resend = numbered = False
+    reply = patch = resend = rfc = numbered = versioned = False
     version, number, total, at = 1, 0, 0, 0
     while True:
         if not patch and (found := _REPLY.match(subject, at)):
             reply = True
         elif found := _TAG.match(subject, at):
-            tag = found[1]
+            tag = found[1].lower()
             if n := _NUMBER.search(tag):
                 number, total, numbered = int(n[1]), int(n[2]), True
-            if re.search(r"patch|rfc|resend", tag, re.IGNORECASE):
-                patch = True
-                resend = resend or "resend" in tag.lower()
-                if v := _VERSION.search(tag):
-                    version = int(v[1])
+            if not versioned and (v := _VERSION.search(tag)):
+                version, versioned = int(v[1]), True
+            patch = patch or any(word in tag for word in ("patch", "rfc", "resend"))
+            resend, rfc = resend or "resend" in tag, rfc or "rfc" in tag
         else:
-            return Tag(subject[at:].strip(), version, number, total, reply, numbered, patch, resend)
+            rest = subject[at:].strip()
+            return Tag(rest, version, number, total, reply, numbered, patch, resend, rfc, versioned)
         at = found.end()
 
 
@@ -133,13 +141,14 @@ def read_mail(mail: RawMail) -> Mail:
     if message["From"] is None or message["Subject"] is None:
         raw = _dressed(raw, message, mail.where)
         message = headers(raw)
+    raw, html = flat(raw, message)
     return Mail(
         raw=raw,
         where=mail.where,
         tag=parse_subject(decoded(message["Subject"])),
         author=decoded(message["From"]),
         message_id=str(message["Message-ID"] or "").strip(),
-        html=message.get_content_type() == "text/html",
+        html=html,
     )
 
 
@@ -205,6 +214,9 @@ def in_order(mails: list[Mail], name: str) -> list[Mail]:
     if len(totals) > 1:
         raise BadInput(f"two series are mixed: one of {totals[0]} patches, one of {totals[1]}", where=name)
     have = [m.tag.number for m in patches]
+    if beyond := [n for n in have if n > totals[0]]:
+        what = f"patch {beyond[0]}/{totals[0]} comes after the last one"
+        raise BadInput(what, where=name, hint="is it an afterthought to another series?")
     double = sorted({n for n in have if have.count(n) > 1})
     if double:
         raise BadInput(f"patch {double[0]}/{totals[0]} is there twice", where=name)
@@ -230,16 +242,20 @@ def check(mail: Mail) -> tuple[Patch, str]:
         folder = Path(temp)
         info, text = _mailinfo(folder, mail.raw, mail.where)
         message = (folder / "msg").read_bytes().decode("utf-8", "surrogateescape")
+        if mail.html:
+            raise BadInput("it is an HTML mail", where=mail.where, hint="ask for plain text")
+        if "\0" in text or "\0" in message:
+            raise BadInput("it holds NUL bytes", where=mail.where, hint="fetch the mail again")
         touched = diff.read_headers(text)
         if not touched.paths and not touched.binary:
-            hint = "it is an HTML mail: ask for plain text" if mail.html else "is it a patch at all?"
-            raise BadInput(f"no diff in {mail.tag.subject!r}", where=mail.where, hint=hint)
+            what = f"no diff in {mail.tag.subject!r}"
+            raise BadInput(what, where=mail.where, hint="is it a patch at all?")
         diff.refuse(touched, mail.where)
         files = diff.agree(touched, _named(folder, mail), mail.where)
     patch = Patch(mail.tag.subject, mail.author, mail.message_id, mail.raw, files)
     # The date is when it was sent: a patch sent again is the same.
     said = re.sub(r"^Date: .*\n", "", info.out, flags=re.MULTILINE)
-    return patch, digest(said, message, _diff_only(text))
+    return patch, digest(said, message, diff.essence(text))
 
 
 def diff_of(patch: Patch) -> str:
@@ -250,9 +266,11 @@ def diff_of(patch: Patch) -> str:
 
 def _mailinfo(folder: Path, raw: bytes, where: str) -> tuple[Done, str]:
     """What git reads out of a mail; message and diff are left in ``folder`` as ``msg`` and ``diff``."""
-    info = _git(["mailinfo", "msg", "diff"], folder, raw)
+    info = _git(["mailinfo", QUOTED_CR, "msg", "diff"], folder, raw)
     if info.code != 0:
-        raise BadInput("git cannot read this mail", where=where, detail=info.err.strip())
+        why = printable(next(iter(info.err.strip().splitlines()), "")).removeprefix("error: ")[:_SHOWN]
+        hint = "does its charset exist? save it anew" if "convert" in why else "fetch the mail again"
+        raise BadInput(f"git cannot read this mail: {why}", where=where, hint=hint)
     return info, (folder / "diff").read_bytes().decode("utf-8", "surrogateescape")
 
 
@@ -270,14 +288,6 @@ def _named(folder: Path, mail: Mail) -> list[str]:
     if any(row[0] == "-" for row in rows):
         raise BadInput("binary patch", where=mail.where, hint="the lab takes text patches only")
     return [row[2] for row in rows]
-
-
-def _diff_only(text: str) -> str:
-    """The diff without what changes nothing: notes and diffstat above, signature below, blob names."""
-    start = re.search(r"^(?:diff --git |--- \S)", text, re.MULTILINE)
-    body = text[start.start() :] if start else text
-    body = re.sub(r"\n-- \n[^\n]*\Z", "\n", body.rstrip("\n"))
-    return re.sub(r"^index [0-9a-f]+\.\.[0-9a-f]+", "index", body, flags=re.MULTILINE).rstrip("\n")
 
 
 def _git(args: list[str], cwd: Path, stdin: bytes | None = None) -> Done:

@@ -58,8 +58,9 @@ def split(letters: Iterable[Letter]) -> list[tuple[Letter, ...]]:
     """Patches and cover letters to sets that are one version of one series each, by number within; some
     sets are not whole. The result does not depend on the order of ``letters``."""
     ordered = sorted(letters, key=lambda m: (m.date, m.tag.number, m.id))
-    numbered = [m for m in ordered if m.tag.numbered]
-    whole: list[list[Letter]] = [[m] for m in ordered if not m.tag.numbered]
+    # [PATCH 4/3] was sent as an afterthought: it is no part of what was posted.
+    numbered = [m for m in ordered if m.tag.numbered and m.tag.number <= m.tag.total]
+    whole: list[list[Letter]] = [[m] for m in ordered if not m.tag.numbered or m.tag.number > m.tag.total]
     parts: list[list[Letter]] = []
     for group in _threaded(numbered):
         by_total = _by(group, lambda m: m.tag.total)

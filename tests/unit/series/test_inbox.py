@@ -234,7 +234,7 @@ BROKEN = {
     "long subject": (lambda: mail("[PATCH] " + "z" * 9000, DIFF, id="z@x"), "longer than"),
     "HTML": (
         lambda: mail("[PATCH] z", "<html><pre>diff --git a/x b/x\n", head="Content-Type: text/html"),
-        "no diff|damaged",
+        "HTML mail",
     ),
 }  # fmt: skip
 

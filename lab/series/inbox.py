@@ -22,11 +22,12 @@ from lab.printable import printable
 from lab.series import letters as reading
 from lab.series import quoted
 from lab.series.archives import Gathered, gather
+from lab.series.diff import essence
 from lab.series.letters import Letter
 from lab.series.limits import MAX_INBOX, MAX_PATCHES
 from lab.series.mails import RawMail, split_mbox
 from lab.series.mbox import separates
-from lab.series.patches import Mail, Tag, check, headers, in_order, read_mail, series_key
+from lab.series.patches import Mail, Tag, check, diff_of, headers, in_order, read_mail, series_key
 from lab.series.threads import Draft, split, topics
 
 _COPIES = 4
@@ -34,6 +35,8 @@ _COPIES = 4
 
 _COVER = 100_000
 """Characters of a cover letter that are kept."""
+
+_VIA = re.compile(r"\bvia\b.*<", re.IGNORECASE)
 
 _FROM = b"From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n"
 
@@ -120,6 +123,9 @@ def _sorted_out(mails: Iterable[RawMail], found: Gathered) -> _Mailbox:
             found.problem(BadInput(f"cannot be read: {type(e).__name__}"), mail.where)
             continue
         wanted = letter.part
+        if letter.tag.patch and not (wanted or letter.tag.reply or letter.tag.rfc or letter.parents):
+            what = f"no diff in {letter.tag.subject!r}"
+            found.problem(BadInput(what, hint="is it a patch at all?"), mail.where)
         if not wanted and not (letter.tag.reply and letter.tag.patch and quoted.likely(letter.raw)):
             continue
         size += len(letter.raw)
@@ -132,13 +138,29 @@ def _sorted_out(mails: Iterable[RawMail], found: Gathered) -> _Mailbox:
         else:
             replies.setdefault(letter.id, letter)
     for copies in parts.values():
-        copies.sort(key=lambda m: m.raw)
-    ordered = {i: _distinct(parts[i])[:_COPIES] for i in sorted(parts)}
+        # Lists put their own address in place of some senders'. All mails of a series must have the same.
+        copies.sort(key=lambda m: (bool(_VIA.search(m.author)), m.raw))
+    answers = _unmarked_answers(parts)
+    ordered = {i: _distinct(parts[i])[:_COPIES] for i in sorted(parts) if i not in answers}
     recovered: dict[str, quoted.Recovered] = {}
     for letter, said in _recover(ordered, sorted(replies.values(), key=lambda m: (m.date, m.id))):
         ordered[letter.id] = [letter]
         recovered[letter.id] = said
     return _Mailbox(ordered, recovered)
+
+
+def _unmarked_answers(parts: dict[str, list[Letter]]) -> set[str]:
+    """Mails with the subject of a patch that they answer, but no diff: answers that lack the "Re:"."""
+    first = {i: copies[0] for i, copies in parts.items()}
+    return {
+        i
+        for i, m in first.items()
+        if not m.diff
+        and any(
+            p in first and p != i and _subject(first[p].tag) == _subject(m.tag) and (first[p].diff or m.cover)
+            for p in m.parents
+        )
+    }
 
 
 def _distinct(copies: list[Letter]) -> list[Letter]:
@@ -241,10 +263,12 @@ def _draft(
         address=first.address,
         date=first.date,
         ids=frozenset(m.id for m in group),
-        refers=frozenset([*first.parents, *reading.links(texts[0])]),
+        answers=frozenset(first.parents),
+        links=frozenset(reading.links(texts[0]).items()),
         change_id=series.change_id,
         files=frozenset(f for p in patches for f in p.files),
         subjects=tuple(m.tag.subject for m in group if not m.cover),
+        rfc=first.tag.rfc,
     )
     return draft, series
 
@@ -282,15 +306,23 @@ def _checked(
 
 
 def _first_sound(copies: list[Letter]) -> tuple[Mail, Patch, str] | BadInput:
-    """The first copy of a mail that is a sound patch; else what is wrong with the first."""
+    """The first copy of a mail that is a sound patch; else what is wrong with the first. Copies that hold
+    different patches are no use: which one was meant?"""
     wrong: BadInput | None = None
+    sound: tuple[Mail, Patch, str] | None = None
     for copy in copies:
         try:
             mail = read_mail(RawMail(copy.raw, copy.where))
-            return (mail, *check(mail))
+            patch, content = check(mail)
         except BadInput as e:
             wrong = wrong or e
-    return wrong or BadInput("no such mail")
+            continue
+        if sound is None:
+            sound = mail, patch, content
+        elif sound[2] != content and essence(diff_of(sound[1])) != essence(diff_of(patch)):
+            what = "two mails with one Message-ID hold different patches"
+            return BadInput(what, where=copy.where, hint=f"the other one is {sound[0].where}")
+    return sound or wrong or BadInput("no such mail")
 
 
 def _mail_problem(error: BadInput, letter: Letter) -> MailProblem:
@@ -317,8 +349,10 @@ def _one_each(series: list[InboxSeries], found: Gathered) -> list[InboxSeries]:
         pool = [s for s in same if not s.problem] or same
         last = pool[-1]
         kept.append(next(s for s in pool if s.key == last.key and s.problem == last.problem))
-        for other in pool:
+        for other in same:
             if (other.key, other.problem) != (last.key, last.problem):
                 what = f"{other.id} was sent again with other content: the later one is taken"
+                if other not in pool:
+                    what = f"{other.id} is there whole, and once more not whole: {other.problem}"
                 found.problems.append(MailProblem(other.where, what, message_id=other.message_id))
     return kept

@@ -23,6 +23,14 @@ _CHANGE_ID = re.compile(r"^change-id: (?!I[0-9a-f]{40}\b)(\S{1,200})\s*$", re.MU
 
 _BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40}(?:[0-9a-f]{24})?)\s*$", re.MULTILINE)
 _LINK = re.compile(r"https?://[^\s<>]{1,200}/([^\s<>/]{1,300}@[^\s<>/]{1,200})")
+_OWN = re.compile(
+    r"[\W_]*(?:(?:link|to|changes?|since|in|from|at|previous|version|posted|sent|patch|series|rfc)\W+)*"
+    r"v(\d{1,6})\W*$",
+    re.IGNORECASE,
+)
+_SAID = 80
+"""Characters before a link that may say what it is."""
+
 _LINKED = 200_000
 """Characters of a text in which links are looked for."""
 
@@ -117,9 +125,19 @@ def base_commit(text: str) -> str:
     return found[-1] if found else ""
 
 
-def links(text: str) -> tuple[str, ...]:
-    """Message ids that a text points to with an archive's address."""
-    return tuple(dict.fromkeys(_LINK.findall(text[:_LINKED])))
+def links(text: str) -> dict[str, int]:
+    """{message id that a text points to with an archive's address: the version of this series that it is said
+    to be, as in "Link to v1: https://...", else 0}."""
+    found: dict[str, int] = {}
+    text = text[:_LINKED]
+    for link in _LINK.finditer(text):
+        start = text.rfind("\n", 0, link.start()) + 1
+        said = text[start : link.start()][-_SAID:]
+        if not said.strip():
+            said = text[text.rfind("\n", 0, max(0, start - 1)) + 1 : start][-_SAID:]
+        version = _OWN.match(said)
+        found[link[1]] = found.get(link[1], 0) or (int(version[1]) if version else 0)
+    return found
 
 
 def _plain(head: email.message.Message) -> bool:

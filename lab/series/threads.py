@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import re
 import unicodedata
@@ -21,9 +22,18 @@ K = TypeVar("K", bound=Hashable)
 _ALIKE = 0.8
 """How alike two titles must be (difflib's ratio) to be taken for one series' as a last resort."""
 
+_ALIKE_LINKED = 0.5
+"""The same for what a cover letter links to."""
+
 _FILES_SHARED = 0.5
 _SENT_TOGETHER = 24 * 3600
 """Seconds within which an unthreaded series' mails are sent."""
+
+_DEEP = 100
+"""Mails of a thread in which a circle is looked for."""
+
+_CANDIDATES = 60
+"""Series of an author, the last ones, among which an earlier version is looked for as a last resort."""
 
 _SLUG = 48
 _B4_CHANGE_ID = re.compile(r"(?:\d{8}-)?(.+?)(?:-[0-9a-f]{8,40})?")
@@ -70,10 +80,10 @@ def split(letters: Iterable[Letter]) -> list[tuple[Letter, ...]]:
             continue
         for same in by_total.values():
             (whole if _whole(same) else parts).append(same)
-    # What answers nothing may have been sent without threading.
-    loose = [g for g in parts if not any(m.parents for m in g)]
-    whole += [g for g in parts if any(m.parents for m in g)]
-    for alike in _by(loose, lambda g: (*_kind(g[0]), g[0].tag.total)).values():
+    # What answers nothing may have been sent without threading; a later version may answer an earlier one,
+    # each patch by itself.
+    roots = _roots(ordered)
+    for alike in _by(parts, lambda g: (*_kind(g[0]), g[0].tag.total, roots[g[0].id])).values():
         whole += _gathered(alike)
     sets = [tuple(sorted(g, key=lambda m: (m.tag.number, m.date, m.id))) for g in whole]
     return sorted(sets, key=lambda g: (min(m.date for m in g), g[0].id))
@@ -100,6 +110,22 @@ def _threaded(letters: list[Letter]) -> list[list[Letter]]:
             sibling = under.setdefault((_kind(letter), letter.parents[0]), letter.id)
             groups.join(sibling, letter.id)
     return [[known[i] for i in ids] for ids in groups.all()]
+
+
+def _roots(letters: list[Letter]) -> dict[str, str]:
+    """{id: where its thread begins, as far as is known}; "" for what answers nothing."""
+    known = {m.id: m for m in letters}
+    found: dict[str, str] = {}
+    for letter in letters:
+        path: list[str] = []
+        at = letter.id
+        while at in known and known[at].parents and at not in found and at not in path[-_DEEP:]:
+            path.append(at)
+            at = known[at].parents[-1]
+        root = found.get(at) or (at if path else "")
+        found |= dict.fromkeys(path, root)
+        found.setdefault(letter.id, root)
+    return found
 
 
 def _whole(group: Sequence[Letter]) -> bool:
@@ -133,8 +159,9 @@ def _gathered(parts: list[list[Letter]]) -> list[list[Letter]]:
 class Draft:
     """What is known of one version before it has a topic.
 
-    ``ids`` are the message ids of its mails, ``refers`` those that its first mail answers or links to;
-    ``files`` are what it touches, ``subjects`` those of its patches.
+    ``ids`` are the message ids of its mails, ``answers`` those that its first mail answers, ``links`` those
+    that it links to, with the version of this series that it says they are; ``files`` are what it touches,
+    ``subjects`` those of its patches.
     """
 
     version: int
@@ -142,10 +169,12 @@ class Draft:
     address: str
     date: int
     ids: frozenset[str]
-    refers: frozenset[str]
+    answers: frozenset[str]
+    links: frozenset[tuple[str, int]]
     change_id: str
     files: frozenset[str]
     subjects: tuple[str, ...]
+    rfc: bool = False
 
     @property
     def order(self) -> tuple[int, int, str]:
@@ -169,16 +198,38 @@ def topics(drafts: Sequence[Draft]) -> dict[Draft, tuple[str, str]]:
             tie(same[0], other, "change-id")
     owner = {i: d for d in ordered for i in d.ids}
     for draft in ordered:
-        before = [d for d in {owner[i] for i in draft.refers if i in owner} if _follows(draft, d)]
+        before = [d for d in {owner[i] for i in draft.answers if i in owner} if _follows(draft, d)]
+        # A cover letter links to what it is based on as well as to its own earlier versions.
+        linked = {(owner[i], version) for i, version in draft.links if i in owner}
+        before = before or [
+            d for d, version in linked if _follows(draft, d) and (version == d.version or _is_like(draft, d))
+        ]
         if before:
             tie(max(before, key=lambda d: d.order), draft, "in-reply-to")
     for same in _by(ordered, lambda d: (d.address, _plain(d.title))).values():
-        for other in same[1:]:
-            if groups.name(same[0]) != groups.name(other) and not _told_apart(same[0], other):
-                tie(same[0], other, "subject")
+        for at, draft in enumerate(same[1:], 1):
+            near = [d for d in same[max(0, at - _CANDIDATES) : at] if not _told_apart(d, draft)]
+            # The same title twice without a version is two patches, unless they are about the same files.
+            near = [d for d in near if d.version != draft.version or _may_be_one(d, draft)]
+            if near and all(groups.name(d) != groups.name(draft) for d in near):
+                tie(max(near, key=lambda d: (_shared(d.files, draft.files) > 0, d.order)), draft, "subject")
     for draft, other in _last_resort(ordered, groups):
         tie(other, draft, "subject")
-    return _named(groups.all(), tied)
+    return _named([part for group in groups.all() for part in _without_rfcs(group)], tied)
+
+
+def _without_rfcs(group: list[Draft]) -> list[list[Draft]]:
+    """A topic, or two: requests for comments are counted by themselves if patches with a number that is not
+    higher came after them. RFC v2 is older than PATCH v1."""
+    asked = [d for d in group if d.rfc]
+    rest = [d for d in group if not d.rfc]
+    if any(p.version <= r.version and p.date >= r.date for r in asked for p in rest):
+        return [rest, asked]
+    return [group]
+
+
+def _may_be_one(one: Draft, other: Draft) -> bool:
+    return not one.files or not other.files or bool(one.files & other.files)
 
 
 def _last_resort(ordered: list[Draft], groups: Groups[Draft]) -> list[tuple[Draft, Draft]]:
@@ -186,7 +237,7 @@ def _last_resort(ordered: list[Draft], groups: Groups[Draft]) -> list[tuple[Draf
     versions: dict[Draft, set[int]] = {}
     for draft in ordered:
         versions.setdefault(groups.name(draft), set()).add(draft.version)
-    by_author = _by(ordered, lambda d: d.address)
+    by_author = _by(sorted(ordered, key=lambda d: (d.date, d.order)), lambda d: d.address)
     found = []
     for draft in ordered:
         mine = versions[groups.name(draft)]
@@ -194,10 +245,8 @@ def _last_resort(ordered: list[Draft], groups: Groups[Draft]) -> list[tuple[Draf
             continue
         near = [
             (_alike(draft, other), other.version, other.date, other)
-            for other in by_author[draft.address]
-            if other.version < draft.version
-            and not mine & versions[groups.name(other)]
-            and not _told_apart(draft, other)
+            for other in _last_before(draft, by_author[draft.address])
+            if not mine & versions[groups.name(other)] and not _told_apart(draft, other)
         ]
         likely = [n for n in near if n[0] >= _ALIKE]
         if likely:
@@ -208,12 +257,20 @@ def _last_resort(ordered: list[Draft], groups: Groups[Draft]) -> list[tuple[Draf
     return found
 
 
+def _last_before(draft: Draft, others: list[Draft]) -> list[Draft]:
+    """Those of ``others``, sorted by when they were sent, that are an earlier version and no younger."""
+    end = bisect.bisect_right(others, draft.date, key=lambda d: d.date)
+    return [d for d in others[max(0, end - _CANDIDATES) : end] if d.version < draft.version]
+
+
 def _follows(draft: Draft, other: Draft) -> bool:
     """Whether a version that answers another one is a later one of the same series, or it sent again."""
     if draft is other or _told_apart(draft, other):
         return False
-    same = _same_title(draft, other)
-    return same or (draft.address == other.address and draft.version > other.version)
+    if _same_title(draft, other):
+        return True
+    later = draft.version > other.version or (draft.version == other.version and _same_patches(draft, other))
+    return draft.address == other.address and later
 
 
 def _told_apart(one: Draft, other: Draft) -> bool:
@@ -226,12 +283,21 @@ def _same_title(one: Draft, other: Draft) -> bool:
 
 def _alike(one: Draft, other: Draft) -> float:
     """0 (nothing in common) to 1. Titles alone do not do: "Fix a leak in x" is like "Fix a leak in y"."""
-    mine, theirs = ({_plain(s) for s in d.subjects} for d in (one, other))
-    if mine and theirs and 2 * len(mine & theirs) >= max(len(mine), len(theirs)):
+    if _same_patches(one, other):
         return 1.0
     if _shared(one.files, other.files) < _FILES_SHARED:
         return 0.0
     return difflib.SequenceMatcher(None, _plain(one.title)[:200], _plain(other.title)[:200]).ratio()
+
+
+def _same_patches(one: Draft, other: Draft) -> bool:
+    """Whether half of the subjects are in both."""
+    mine, theirs = ({_plain(s) for s in d.subjects} for d in (one, other))
+    return bool(mine and theirs) and 2 * len(mine & theirs) >= max(len(mine), len(theirs))
+
+
+def _is_like(one: Draft, other: Draft) -> bool:
+    return _same_title(one, other) or _alike(one, other) >= _ALIKE_LINKED
 
 
 def _shared(one: frozenset[str], other: frozenset[str]) -> float:
@@ -249,7 +315,7 @@ def _named(groups: list[list[Draft]], tied: dict[Draft, str]) -> dict[Draft, tup
         ids = [d.change_id for d in group if d.change_id]
         if not first.change_id and ids:
             core = _B4_CHANGE_ID.fullmatch(ids[0])
-        name = slug(core[1] if core else first.title)
+        name = slug(("rfc " if first.rfc and not core else "") + (core[1] if core else first.title))
         if name in taken:
             mark = digest("topic", ids[0] if ids else f"{first.address} {_plain(first.title)}")
             name = next(n for size in range(6, 21) if (n := f"{name}-{mark[:size]}") not in taken)

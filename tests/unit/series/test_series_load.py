@@ -327,6 +327,14 @@ def test_reading_is_independent_of_the_users_git_settings(tiny: Any, tmp_path: P
         ("[PATCH] wg: a", ("wg: a", 1, 0, 0, False)),
         ("[PATCHv4 1/1] a", ("a", 4, 1, 1, False)),
         ("[PATCH] fix 1/2 of v5", ("fix 1/2 of v5", 1, 0, 0, False)),
+        ("[v3,1/2] a", ("a", 3, 1, 2, False)),
+        ("[hyperv-next,v8] a", ("a", 8, 0, 0, False)),
+        ("[RFCv2 PATCH 1/2] a", ("a", 2, 1, 2, False)),
+        ("[PATCH RFC-v4] a", ("a", 4, 0, 0, False)),
+        ("[PATCH 1/2] [v14] a", ("a", 14, 1, 2, False)),
+        ("[PATCH 5.10/5.15 1/2] a", ("a", 1, 1, 2, False)),
+        ("[PATCH 6.1/6.6] a", ("a", 1, 0, 0, False)),
+        ("[PATCH v5 1 of 2] a", ("a", 5, 1, 2, False)),
     ],
 )
 def test_subject_tags(subject: str, tag: tuple[Any, ...]) -> None:

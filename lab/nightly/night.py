@@ -110,8 +110,7 @@ class _Night:
         self._lock = threading.Lock()
 
     def run(self) -> NightlyReport:
-        known = {place.report: store.load(place.report, VersionReport) for place in self._out.versions()}
-        reports = {report.series.id: report for report in known.values()}
+        reports = self._known()
         wanted = self._wanted()
         new = [s for s in wanted if self._request.again or not _done(reports.get(s.id), self._key(s))]
         skipped = tuple(s.id for s in wanted if s not in new)
@@ -135,6 +134,22 @@ class _Night:
         return whole
 
     # ---- what is to be done
+
+    def _known(self) -> dict[str, VersionReport]:
+        """{id: what was judged before} of the series that still have that name: names come from all that an
+        inbox holds, and another series may have it now."""
+        found: dict[str, VersionReport] = {}
+        for place in self._out.versions():
+            try:
+                report = store.load(place.report, VersionReport)
+            except BadInput as e:
+                self._progress.note(f"{place.report} is passed over: {e.what}")
+                continue
+            if _keeps_its_name(report.series, self._request.inbox.series):
+                found[report.series.id] = report
+            else:
+                self._progress.note(f"{place.folder} is of another series that had this name")
+        return found
 
     def _wanted(self) -> list[InboxSeries]:
         only = self._request.only
@@ -160,8 +175,11 @@ class _Night:
         if series.problem:
             return _Ready(series, BaseGuess(BaseFound.NONE, f"not looked for: {series.problem}"))
         place = self._out.version(series.id)
-        write_mbox(series, place.mbox)
-        guess = BaseGuess(BaseFound.NONE, "not found yet")
+        guess = BaseGuess(BaseFound.NONE, "not looked for")
+        try:
+            write_mbox(series, place.mbox)
+        except BadInput as e:
+            return _unmade(series, guess, str(e))
         try:
             with self._progress.phase("base", series.id) as phase:
                 guess = self._guess(series)
@@ -169,8 +187,13 @@ class _Night:
             if guess.found is BaseFound.NONE:
                 return _unmade(series, guess, guess.how)
             selectors = self._selectors(place, guess)
-            content = kernels.read_series(selectors)
+            try:
+                content = kernels.read_series(selectors)
+            except BadInput as e:
+                return _unmade(series, guess, str(e))
             assert content is not None
+            if content.key != series.key:
+                return _unmade(series, guess, f"{place.mbox} does not read back as what was sent")
             source = kernels.fetch(selectors, content, self._cache, self._progress)
         except LabUnavailable as e:
             self._progress.note(f"{series.id}: {e.what}")
@@ -180,6 +203,9 @@ class _Night:
         except SeriesDoesNotApply as e:
             lines = tuple(str(e).splitlines())
             return _Ready(series, guess, found=(CheckResult(APPLY, 0, Verdict.FAIL, lines),))
+        except BadInput as e:
+            # A stranger's patch on a path that is a folder here: no reason to judge no other series.
+            return _unmade(series, guess, str(e))
         return _Ready(series, guess, source, content, applied)
 
     def _guess(self, series: InboxSeries) -> BaseGuess:
@@ -315,6 +341,19 @@ def _before(now: VersionReport, reports: Iterable[VersionReport]) -> VersionRepo
         r for r in reports if r.series.topic == now.series.topic and r.series.version < now.series.version
     ]
     return max(older, key=lambda r: r.series.version, default=None)
+
+
+def _keeps_its_name(known: InboxSeries, now: Iterable[InboxSeries]) -> bool:
+    """Whether nothing in the inbox says that a version, judged before, belongs under another name now."""
+    same = [s for s in now if s.message_id and s.message_id == known.message_id]
+    if same:
+        return any(s.topic == known.topic for s in same)
+    topic = [s for s in now if s.topic == known.topic]
+    address = known.author.rpartition("<")[2].lower()
+    return not topic or any(
+        s.author.rpartition("<")[2].lower() == address or (s.change_id and s.change_id == known.change_id)
+        for s in topic
+    )
 
 
 def _ignore(_task: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from lab.model.errors import BadInput, SeriesDoesNotApply
+from lab.model.errors import LabError
 from lab.model.kernel import KernelSource
 from lab.model.nightly import InboxSeries
 from lab.printable import printable
@@ -24,7 +24,8 @@ LONGEST = 200_000
 def range_diff(before: InboxSeries, now: InboxSeries, source: KernelSource) -> tuple[str, str]:
     """(git's range-diff, why there is none); one of the two is "".
 
-    Both versions must apply to ``source``. LabUnavailable when git itself is missing or does not end.
+    Both versions must apply to ``source``. It is something to look at, so that git does not end or is missing
+    is a reason too.
     """
     for series in (before, now):
         if series.problem or not series.patches:
@@ -39,11 +40,11 @@ def range_diff(before: InboxSeries, now: InboxSeries, source: KernelSource) -> t
             for series in (before, now):
                 repo.git("reset", "--quiet", "--hard", base)
                 tips.append(_apply(repo, series, source))
-        except (SeriesDoesNotApply, BadInput) as e:
+            ranges = [f"{base}..{tip}" for tip in tips]
+            options = (f"--creation-factor={CREATION_FACTOR}", "--no-color", "--no-ext-diff", "--no-textconv")
+            text = printable(repo.git("range-diff", *options, *ranges).out)
+        except LabError as e:
             return "", f"{e.where}: {e.what}" if e.where else e.what
-        ranges = [f"{base}..{tip}" for tip in tips]
-        options = (f"--creation-factor={CREATION_FACTOR}", "--no-color", "--no-ext-diff", "--no-textconv")
-        text = printable(repo.git("range-diff", *options, *ranges).out)
     if len(text) > LONGEST:
         kept = text[:LONGEST].rpartition("\n")[0]
         text = f"{kept}\n(cut here: {len(text) - len(kept)} more characters)\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ import sample
 from lab.model.errors import BadInput, ExitCode, LabUnavailable
 from lab.model.kernel import KernelSource
 from lab.model.nightly import BaseFound, BaseGuess, Inbox, InboxSeries, Variant, VersionReport
+from lab.model.series import Series
 from lab.model.verdict import Verdict
 from lab.nightly import night as nights
 from lab.nightly import publish, store
@@ -144,3 +146,52 @@ def test_result_for_other_patches_of_the_same_version_is_not_taken(tmp_path: Pat
     assert not result_left("one")
     assert result_left("one"), "nothing has changed"
     assert not result_left("other")
+
+
+def judged(tmp_path: Path, *series: InboxSeries) -> dict[str, VersionReport]:
+    report = night(NightlyRequest(Inbox(series), tmp_path / "out", (Variant(),)), NullProgress())
+    return {v.series.id: v for v in report.versions}
+
+
+@pytest.mark.parametrize("step", ["write_mbox", "kernels.read_series", "kernels.apply"])
+def test_a_series_that_the_lab_refuses_is_told_of_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise BadInput("drivers/hv is a folder in the base", where="series")
+
+    given = BaseGuess(BaseFound.GIVEN, "given", base="debian")
+    whole = cast(Series, SimpleNamespace(key=WHOLE.key))
+    monkeypatch.setattr(nights.bases, "guess", lambda *_: given)
+    monkeypatch.setattr(nights.kernels, "read_series", lambda *_: whole)
+    monkeypatch.setattr(nights.kernels, "fetch", lambda *_: None)
+    monkeypatch.setattr(f"lab.nightly.night.{step}", refused)
+    found = judged(tmp_path, WHOLE, PROBLEM)
+    assert found["whole/v1"].verdict is Verdict.INCONCLUSIVE and "half/v1" in found
+    assert "drivers/hv is a folder" in found["whole/v1"].checks[0].note
+
+
+def test_what_reads_back_as_another_series_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nights.bases, "guess", lambda *_: BaseGuess(BaseFound.GIVEN, "given", base="debian"))
+    monkeypatch.setattr(nights.kernels, "read_series", lambda *_: SimpleNamespace(key="another"))
+    found = judged(tmp_path, WHOLE)["whole/v1"]
+    assert found.verdict is Verdict.INCONCLUSIVE and "does not read back" in found.checks[0].note
+
+
+def test_a_name_that_another_series_has_now_shows_nothing_of_the_one_before(tmp_path: Path) -> None:
+    old = [replace(PROBLEM, version=n, message_id=f"<b{n}@x>", author="B <b@example.org>") for n in (1, 2)]
+    assert set(judged(tmp_path, *old)) == {"half/v1", "half/v2"}
+    moved = [replace(s, topic="half-b") for s in old]
+    assert set(judged(tmp_path, PROBLEM, *moved)) == {"half/v1", "half-b/v1", "half-b/v2"}
+    assert set(judged(tmp_path, PROBLEM)) == {"half/v1", "half-b/v1", "half-b/v2"}, "v2 is not of this author"
+    later = replace(PROBLEM, version=3, message_id="<h3@example.org>")
+    assert set(judged(tmp_path, later)) == {"half/v1", "half/v3", "half-b/v1", "half-b/v2"}
+
+
+def test_a_damaged_report_is_passed_over(tmp_path: Path) -> None:
+    judged(tmp_path, PROBLEM)
+    Out(tmp_path / "out").version("half/v1").report.write_text("{")
+    other = replace(PROBLEM, topic="other", message_id="<o@example.org>")
+    assert set(judged(tmp_path, PROBLEM, other)) == {"half/v1", "other/v1"}

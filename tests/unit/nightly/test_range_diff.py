@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 import sample
 
+from lab.model.errors import LabUnavailable
 from lab.model.kernel import KernelSource, SourceLock
 from lab.model.nightly import InboxSeries
 from lab.model.series import KernelVersion, Patch
 from lab.nightly import delta
 from lab.nightly.range_diff import range_diff
+from lab.series.applying import Repo
+from lab.source.command import Done
 
 FILE = "drivers/hv/a.c"
 BASE = "".join(f"int a{i};\n" for i in range(40))
@@ -91,6 +94,20 @@ def test_a_file_beyond_a_link_is_not_followed(source: KernelSource, tmp_path: Pa
     text, why = range_diff(series(1, 1), series(2, 1), replace(source, tree=tmp_path / "tree"))
     assert (text, "symbolic link" in why) == ("", True)
     assert list(temp.iterdir()) == []
+
+
+def test_that_git_does_not_end_is_a_reason_and_not_the_end(
+    source: KernelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Repo.git
+
+    def git(self: Repo, *args: str, check: bool = True) -> Done:
+        if args[0] == "range-diff":
+            raise LabUnavailable("git range-diff: no end after 120 s")
+        return real(self, *args, check=check)
+
+    monkeypatch.setattr(Repo, "git", git)
+    assert range_diff(series(1, 1), series(2, 2), source) == ("", "git range-diff: no end after 120 s")
 
 
 def test_it_is_the_same_every_time_whatever_the_users_git_settings_are(

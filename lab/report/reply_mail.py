@@ -29,6 +29,7 @@ _ADDRESS = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64})@([A-Za-z0-9.-]{1
 _MESSAGE_ID = re.compile(
     r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]{1,200}@[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:\[\]-]{1,200}>"
 )
+_NAMED = re.compile(r"([^<>]*?) *<([^<>\s]+)>")
 _REPLY = re.compile(r"re:\s*", re.IGNORECASE)
 _POLICY = email.policy.SMTP.clone(max_line_length=200)
 """Room for two message ids: folded before the first one they confuse readers."""
@@ -55,12 +56,12 @@ def headers(series: InboxSeries, patch: int, date: str) -> Headers:
     """
     mail = series.patches[patch - 1] if 0 < patch <= len(series.patches) else None
     parsed = [_parse(p) for p in series.patches]
-    to = _people([series.author])
+    to = _author(series.author)
     asked = [
-        text for message in parsed for name in ("To", "Cc", "From") for text in message.get_all(name, [])
+        str(text) for message in parsed for name in ("To", "Cc", "From") for text in message.get_all(name, [])
     ]
     known = {a.addr_spec.casefold() for a in to}
-    cc = tuple(a for a in _people(map(_decoded, asked)) if a.addr_spec.casefold() not in known)
+    cc = tuple(a for a in _people(asked) if a.addr_spec.casefold() not in known)
     first = _message_id(series.message_id)
     own = _message_id(mail.message_id) if mail else ""
     return Headers(
@@ -124,10 +125,22 @@ def _decoded(value: object) -> str:
         return ""
 
 
+def _author(text: str) -> tuple[Address, ...]:
+    """The one who is named as ``NAME <ADDRESS>``, whatever the name looks like."""
+    found = _NAMED.fullmatch(one_line(text))
+    return _addresses([(found[1], found[2])]) if found else _people([text])[:1]
+
+
 def _people(texts: Iterable[str]) -> tuple[Address, ...]:
     """Addresses out of headers, each once; what is no plain address is left out."""
+    pairs = email.utils.getaddresses([one_line(text, _LIST) for text in texts])
+    # Decoded only now: a comma in an encoded name does not make two people of one.
+    return _addresses((_decoded(name), spec) for name, spec in pairs)
+
+
+def _addresses(pairs: Iterable[tuple[str, str]]) -> tuple[Address, ...]:
     found: dict[str, Address] = {}
-    for name, spec in email.utils.getaddresses([one_line(text, _LIST) for text in texts]):
+    for name, spec in pairs:
         parts = _ADDRESS.fullmatch(spec)
         if parts is None or spec.casefold() in found:
             continue
@@ -144,8 +157,12 @@ def _message_id(text: str) -> str:
 
 
 def _subject(series: InboxSeries, patch: int, mail: Patch | None, parsed: list[email.message.Message]) -> str:
-    if mail:
-        text = one_line(_decoded(parsed[patch - 1]["Subject"] or "")) or mail.subject
+    answered = [n for n, p in enumerate(series.patches) if p.message_id and p.message_id == series.message_id]
+    number = patch - 1 if mail else next(iter(answered), -1)
+    if number >= 0:
+        # Without a cover letter it is the first patch that a reply to the series answers.
+        subject = series.patches[number].subject
+        text = one_line(_decoded(parsed[number]["Subject"] or "")) or subject
     else:
         version = f" v{series.version}" if series.version > 1 else ""
         count = f" 0/{len(series.patches)}" if len(series.patches) > 1 else ""

@@ -13,7 +13,7 @@ from lab.model.errors import BadInput
 from lab.series.limits import MAX_HEADER
 from lab.series.mails import RawMail
 from lab.series.parts import parts
-from lab.series.patches import Tag, decoded, headers, parse_subject, read_mail
+from lab.series.patches import Tag, decoded, headers, parse_subject, read_mail, sender
 
 _ID = re.compile(r"<([^<>\s]{1,500})>")
 _DIFF = re.compile(rb"^(?:diff --git |--- [^\s-]\S*\n\+\+\+ \S)", re.MULTILINE)
@@ -87,7 +87,7 @@ def read(mail: RawMail) -> Letter:
     for name in ("From", "Subject"):
         if len(str(head[name] or "")) > MAX_HEADER:
             raise BadInput(f"its {name} header is longer than {MAX_HEADER} bytes", where=where)
-    author = decoded(head["From"] or "")
+    author, address = sender(head["From"] or "")
     message_id = next(iter(_ids(head["Message-ID"])), "")
     answered = _ids(head["In-Reply-To"])
     parents = dict.fromkeys([*answered, *reversed(_ids(head["References"]))])
@@ -96,7 +96,7 @@ def read(mail: RawMail) -> Letter:
         where=where,
         tag=parse_subject(decoded(head["Subject"] or "")),
         author=author,
-        address=email.utils.parseaddr(author)[1].lower(),
+        address=address,
         id=message_id or digest("mail", raw),
         named=bool(message_id),
         parents=tuple(p for p in parents if p != message_id),

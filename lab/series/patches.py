@@ -33,6 +33,8 @@ _CUT = re.compile(rb"(?<!\n-- )\n[ +-][^\n]*\Z")
 QUOTED_CR = "--quoted-cr=strip"
 """For git: lines of an encoded mail often end in CR LF, and those of a kernel do not."""
 
+_SENDER = re.compile(r"([^<>]*)<([^<>\s]+@[^<>\s]+)>")
+_NO_BRACKETS = str.maketrans("", "", "<>")
 _LISTED = 6
 _SHOWN = 200
 _GIT_BUDGET = 60.0
@@ -146,7 +148,7 @@ def read_mail(mail: RawMail) -> Mail:
         raw=raw,
         where=mail.where,
         tag=parse_subject(decoded(message["Subject"])),
-        author=decoded(message["From"]),
+        author=sender(message["From"])[0],
         message_id=str(message["Message-ID"] or "").strip(),
         html=html,
     )
@@ -165,6 +167,19 @@ def decoded(value: object) -> str:
         text = str(value)
     # Raw bytes of an unknown charset must not end up in a report that is written as UTF-8.
     return printable(" ".join(text.split()).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def sender(value: object) -> tuple[str, str]:
+    """Who a From header names, for people, and the address in lower case. An encoded name is a name: whatever
+    stands in it is no address."""
+    text = str(value)
+    found = _SENDER.match(text)
+    pairs = [(found[1].strip().strip('"'), found[2])] if found else email.utils.getaddresses([text])
+    name, address = next(((n, a) for n, a in pairs if a), ("", ""))
+    if "@" not in address:
+        return decoded(text), ""
+    name = decoded(re.sub(r"\\(.)", r"\1", name)).translate(_NO_BRACKETS).strip()
+    return (f"{name} <{printable(address)}>" if name else printable(address)), printable(address).lower()
 
 
 def _dressed(raw: bytes, message: email.message.Message, where: str) -> bytes:

@@ -115,6 +115,32 @@ def test_everybody_whom_the_patches_went_to_gets_it_once() -> None:
     assert "Jürgen <j@example.org>" in draft.text
 
 
+@pytest.mark.parametrize(
+    "author", ["Author, Ann <ann@example.org>", "x@example.com, Ann <ann@example.org>", "ann@example.org"]
+)
+def test_it_goes_to_the_author_whatever_the_name_looks_like(author: str) -> None:
+    old = sample.VP_V2.series
+    message = parsed(reply(replace(sample.VP_V2, series=replace(old, author=author))).eml)
+    assert [a.addr_spec for a in message["To"].addresses] == ["ann@example.org"]
+
+
+def test_a_name_that_is_encoded_adds_nobody() -> None:
+    raw = "From: a@b.c\nCc: =?utf-8?q?Doe=2C_John=2C_eve=40example=2Ecom=2C_X?= <john@example.org>\n\n"
+    message = parsed(reply(with_raw(raw)).eml)
+    named = [(a.display_name, a.addr_spec) for a in message["Cc"].addresses]
+    assert named == [("Doe, John, eve@example.com, X", "john@example.org"), ("", "a@b.c")]
+
+
+def test_without_a_cover_letter_the_subject_is_that_of_the_mail_that_is_answered() -> None:
+    old = sample.VP_V2.series
+    first = replace(
+        old.patches[0], message_id=old.message_id, raw=b"From: a@b.c\nSubject: [RFC PATCH v2 1/2] x: y\n\n"
+    )
+    series = replace(old, patches=(first, *old.patches[1:], replace(first, message_id="<z@example.org>")))
+    message = parsed(reply(replace(sample.VP_V2, series=series, checks=(), variants=())).eml)
+    assert message["In-Reply-To"] == old.message_id and message["Subject"] == "Re: [RFC PATCH v2 1/2] x: y"
+
+
 def test_a_mail_cannot_write_headers() -> None:
     for text in (
         EVIL,

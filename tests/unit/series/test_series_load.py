@@ -19,7 +19,7 @@ from lab.model.errors import BadInput
 from lab.model.series import Series, VersionRange
 from lab.series import load, range_base
 from lab.series.limits import MAX_MAIL
-from lab.series.patches import parse_subject
+from lab.series.patches import parse_subject, sender
 
 SUBJECTS = ("hv: set a5", "hv: add new.c", "hv: remove old.c")
 
@@ -340,6 +340,26 @@ def test_reading_is_independent_of_the_users_git_settings(tiny: Any, tmp_path: P
 def test_subject_tags(subject: str, tag: tuple[Any, ...]) -> None:
     found = parse_subject(subject)
     assert (found.subject, found.version, found.number, found.total, found.reply) == tag
+
+
+@pytest.mark.parametrize(
+    ("value", "author", "address"),
+    [
+        ("Ann Author <Ann@Example.org>", "Ann Author <Ann@Example.org>", "ann@example.org"),
+        ("ann@example.org (Ann)", "Ann <ann@example.org>", "ann@example.org"),
+        ('"Author, Ann" <ann@example.org>', "Author, Ann <ann@example.org>", "ann@example.org"),
+        ("Author, Ann <ann@example.org>", "Author, Ann <ann@example.org>", "ann@example.org"),
+        ("=?utf-8?q?J=C3=B6rg?= <j@example.org>", "J\u00f6rg <j@example.org>", "j@example.org"),
+        (
+            "=?utf-8?q?eve=40x_=3Ceve=40x=3E=2C?= <a@example.org>",
+            "eve@x eve@x, <a@example.org>",
+            "a@example.org",
+        ),
+        ("nobody", "nobody", ""),
+    ],
+)
+def test_who_a_header_names(value: str, author: str, address: str) -> None:
+    assert sender(value) == (author, address)
 
 
 def test_nothing_is_executed_or_written_in_the_current_folder(tiny: Any, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ class MailProblem:
 class Repair:
     """A hunk of a patch recovered from a quoted reply, and what had to be mended in it.
 
-    ``patch`` counts from 1; ``hunk`` is ``FILE:LINE`` of the hunk in the old file.
+    ``patch`` counts from 1; ``hunk`` is ``FILE:LINE`` of the hunk in the old file, or ``all of it`` where
+    ``what`` is about the patch: each recovered patch has such an entry.
     """
 
     patch: int

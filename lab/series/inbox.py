@@ -46,10 +46,12 @@ _Sound: TypeAlias = "dict[str, tuple[Mail, Patch, str] | BadInput]"
 
 @dataclass(frozen=True, slots=True)
 class _Mailbox:
-    """Patches and cover letters by id, all copies of each; what was recovered from a quote, by id."""
+    """Patches and cover letters by id, all copies of each; by id what was recovered from a quote, and who
+    quotes it."""
 
     copies: dict[str, list[Letter]]
     recovered: dict[str, quoted.Recovered]
+    quoters: dict[str, str]
 
     def sound(self) -> _Sound:
         """{id: the patch and its content, or what is wrong with it}."""
@@ -143,10 +145,12 @@ def _sorted_out(mails: Iterable[RawMail], found: Gathered) -> _Mailbox:
     answers = _unmarked_answers(parts)
     ordered = {i: _distinct(parts[i])[:_COPIES] for i in sorted(parts) if i not in answers}
     recovered: dict[str, quoted.Recovered] = {}
-    for letter, said in _recover(ordered, sorted(replies.values(), key=lambda m: (m.date, m.id))):
+    quoters: dict[str, str] = {}
+    for letter, said, quoter in _recover(ordered, sorted(replies.values(), key=lambda m: (m.date, m.id))):
         ordered[letter.id] = [letter]
         recovered[letter.id] = said
-    return _Mailbox(ordered, recovered)
+        quoters[letter.id] = quoter
+    return _Mailbox(ordered, recovered, quoters)
 
 
 def _unmarked_answers(parts: dict[str, list[Letter]]) -> set[str]:
@@ -171,8 +175,10 @@ def _subject(tag: Tag) -> tuple[object, ...]:
     return tag.version, tag.number, tag.total, tag.subject.lower()
 
 
-def _recover(parts: dict[str, list[Letter]], replies: list[Letter]) -> list[tuple[Letter, quoted.Recovered]]:
-    """Patches that the inbox lacks, out of the reply that quotes each of them best."""
+def _recover(
+    parts: dict[str, list[Letter]], replies: list[Letter]
+) -> list[tuple[Letter, quoted.Recovered, str]]:
+    """Patches that the inbox lacks, out of the reply that quotes each of them best, and who wrote it."""
     known = {_subject(m[0].tag) for m in parts.values()}
     best: dict[tuple[object, ...], tuple[tuple[object, ...], Letter, quoted.Recovered]] = {}
     for reply in replies:
@@ -186,7 +192,7 @@ def _recover(parts: dict[str, list[Letter]], replies: list[Letter]) -> list[tupl
         rank = (bool(said.problem), len(said.repairs), reply.date, reply.id)
         if subject not in best or rank < best[subject][0]:
             best[subject] = (rank, reply, said)
-    return [(_as_patch(reply, said, parts), said) for _rank, reply, said in best.values()]
+    return [(_as_patch(reply, said, parts), said, reply.author) for _rank, reply, said in best.values()]
 
 
 def _as_patch(reply: Letter, said: quoted.Recovered, parts: dict[str, list[Letter]]) -> Letter:
@@ -333,8 +339,12 @@ def _mail_problem(error: BadInput, letter: Letter) -> MailProblem:
 
 def _repairs(order: list[Mail], box: _Mailbox) -> Iterable[Repair]:
     for number, mail in enumerate(order, 1):
-        said = box.recovered.get(mail.message_id.strip("<>"))
-        for hunk, what in said.repairs if said else ():
+        id = mail.message_id.strip("<>")
+        if (said := box.recovered.get(id)) is None:
+            continue
+        # A quote may have been changed, however whole it looks.
+        yield Repair(number, "all of it", f"known from a quote by {box.quoters[id]} only")
+        for hunk, what in said.repairs:
             yield Repair(number, printable(hunk), what)
 
 

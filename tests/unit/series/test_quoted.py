@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
+from lab.model.nightly import Repair
 from lab.series import load
 from lab.series.inbox import read_inbox, write_mbox
 from lab.series.quoted import Recovered, recover
@@ -286,7 +287,9 @@ def test_a_patch_that_only_a_reply_has_completes_its_series(tmp_path: Path) -> N
     first = read_inbox(mbox(tmp_path / "a", *mails)).series[0]
     found = read_inbox(mbox(tmp_path / "b", *without(mails, "2/3"), reply(mails, "2/3"))).series
     assert [(s.id, s.problem, s.key) for s in found] == [(first.id, "", first.key)]
-    assert found[0].patches[1].message_id == "<one.2@x>" and found[0].repairs == ()
+    assert found[0].patches[1].message_id == "<one.2@x>"
+    quoted = Repair(2, "all of it", "known from a quote by R <r@example.org> only")
+    assert found[0].repairs == (quoted,), "whoever quotes it may have changed it"
     write_mbox(found[0], tmp_path / "s.mbox")
     assert load(str(tmp_path / "s.mbox"), None, io.BytesIO()).key == first.key
 

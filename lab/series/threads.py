@@ -215,7 +215,19 @@ def topics(drafts: Sequence[Draft]) -> dict[Draft, tuple[str, str]]:
                 tie(max(near, key=lambda d: (_shared(d.files, draft.files) > 0, d.order)), draft, "subject")
     for draft, other in _last_resort(ordered, groups):
         tie(other, draft, "subject")
-    return _named([part for group in groups.all() for part in _without_rfcs(group)], tied)
+    found = [part for group in groups.all() for own in _by_owner(group) for part in _without_rfcs(own)]
+    return _named(found, tied)
+
+
+def _by_owner(group: list[Draft]) -> list[list[Draft]]:
+    """A topic, and apart from it what others sent under a number that its author sent too: a series may be
+    taken over, but nobody's version takes the place of the author's."""
+    owner = min(group, key=lambda d: (d.date, d.order)).address
+    taken = {d.version for d in group if d.address == owner}
+    rivals = {d.address for d in group if d.address != owner and d.version in taken}
+    return [
+        part for part in _by(group, lambda d: d.address if d.address in rivals else owner).values() if part
+    ]
 
 
 def _without_rfcs(group: list[Draft]) -> list[list[Draft]]:
@@ -321,7 +333,7 @@ def _named(groups: list[list[Draft]], tied: dict[Draft, str]) -> dict[Draft, tup
             name = next(n for size in range(6, 21) if (n := f"{name}-{mark[:size]}") not in taken)
         taken.add(name)
         for draft in group:
-            found[draft] = (name, tied.get(draft, ""))
+            found[draft] = (name, tied.get(draft, "") if len(group) > 1 else "")
     return found
 
 

@@ -164,3 +164,19 @@ def test_many_series_of_one_author_take_no_time(tmp_path: Path) -> None:
     begin = time.monotonic()
     assert len(topics(drafts)) == 4000
     assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("head", ["", "change-id: 20260101-lazily-0123456789ab\n"])
+def test_nobody_takes_the_place_of_the_authors_version(tmp_path: Path, head: str) -> None:
+    one = series("hv: Map lazily", 2, id="one", body=head)
+    two = series("hv: Map lazily", 2, 2, id="two", to="one.0@x", line="c", body=head)
+    eve = series("hv: Map lazily", 2, 2, id="eve", to="one.0@x", line="e", author=BOB, date=LATER, body=head)
+    found = read(tmp_path, *one, *two, *eve)
+    topics = {s.message_id: (s.topic, s.author) for s in found.series}
+    assert topics["<one.0@x>"] == topics["<two.0@x>"] and topics["<eve.0@x>"][0] != topics["<one.0@x>"][0]
+    assert not found.problems
+
+
+def test_a_series_that_somebody_takes_over_stays_one(tmp_path: Path) -> None:
+    more = series("hv: Map lazily", 2, 2, id="bob", to="one.0@x", line="e", author=BOB, date=LATER)
+    assert [s.id for s in read(tmp_path, *ONE, *more).series] == ["hv-map-lazily/v1", "hv-map-lazily/v2"]

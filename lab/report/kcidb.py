@@ -92,8 +92,9 @@ def _checkout(report: VersionReport) -> Record:
     series = report.series
     id = f"{ORIGIN}:{series.id}:{digest('checkout', series.key, series.message_id, report.key)}"
     hashes = [hashlib.sha256(patch.raw).hexdigest() + "\n" for patch in series.patches]
+    untaken = [c for c in report.checks if c.name == "apply" and c.verdict is not Verdict.PASS]
     failed = bool(report.variants) and all(v.failed_phase == "apply" for v in report.variants)
-    valid = not series.problem and report.base.found is not BaseFound.NONE and not failed
+    valid = not series.problem and report.base.found is not BaseFound.NONE and not (failed or untaken)
     found = _record(
         id,
         comment=said.line(f"v{series.version}: {series.title}"),
@@ -114,7 +115,8 @@ def _checkout(report: VersionReport) -> Record:
     if hashes:
         found["patchset_hash"] = hashlib.sha256("".join(hashes).encode()).hexdigest()
     if not valid:
-        evidence = [line for v in report.variants for line in (*v.reasons, *v.evidence)]
+        evidence = [line for c in untaken for line in (c.note, *c.lines)]
+        evidence += [line for v in report.variants for line in (*v.reasons, *v.evidence)]
         found["log_excerpt"] = _excerpt([series.problem, report.base.how, *evidence])
     return found
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lab.model.errors import BadInput
 from lab.model.nightly import MailProblem
+from lab.printable import printable
 from lab.series.limits import MAX_INBOX, MAX_INBOX_MAILS, MAX_LINE, MAX_MAIL
 from lab.series.mails import PATCH_SUFFIXES, RawMail, sized, taken, too_large
 from lab.series.mbox import Piece, bounded, lines_of, opened, pieces, separates
@@ -42,13 +43,14 @@ class Gathered:
 
     def problem(self, error: BadInput, where: str) -> None:
         """Take note of a mail, or a file of them, that is no use."""
-        self.problems.append(MailProblem(error.where or where, error.what, error.hint))
+        at = printable(error.where or where)
+        self.problems.append(MailProblem(at, printable(error.what), printable(error.hint)))
 
     def left_out(self, count: int, where: str) -> None:
         """Take note of mails beyond the limit."""
         if count > 0:
             hint = "what is older was judged before, or goes into an inbox of its own"
-            self.problems.append(MailProblem(where, f"{count} older mails are left out", hint))
+            self.problem(BadInput(f"{count} older mails are left out", hint=hint), where)
 
 
 def gather(text: str, found: Gathered) -> Iterator[RawMail]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lab import whole
+from lab.hashing import digest
 from lab.model.errors import BadInput
 from lab.model.nightly import Inbox, InboxSeries, MailProblem, Repair
 from lab.model.series import Patch
@@ -339,7 +340,7 @@ def _mail_problem(error: BadInput, letter: Letter) -> MailProblem:
 
 def _repairs(order: list[Mail], box: _Mailbox) -> Iterable[Repair]:
     for number, mail in enumerate(order, 1):
-        id = mail.message_id.strip("<>")
+        id = mail.message_id.strip("<>") or digest("mail", mail.raw)
         if (said := box.recovered.get(id)) is None:
             continue
         # A quote may have been changed, however whole it looks.

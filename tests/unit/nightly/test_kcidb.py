@@ -14,7 +14,8 @@ import pytest
 import sample
 from kcidb_io.schema import LATEST
 
-from lab.model.nightly import BaseFound, BaseGuess, NightlyReport, VersionReport
+from lab.model.nightly import BaseFound, BaseGuess, CheckResult, NightlyReport, VersionReport
+from lab.model.verdict import Verdict
 from lab.report import kcidb
 
 KINDS = ("checkouts", "builds", "tests", "issues", "incidents")
@@ -93,6 +94,14 @@ def test_a_series_without_a_base_is_an_invalid_checkout_and_no_more() -> None:
     variant = replace(sample.VP_V1.variants[0], failed_phase="apply", evidence=("hunk 1 does not fit",))
     [checkout] = submit(replace(sample.VP_V1, variants=(variant,)))["checkouts"]
     assert checkout["valid"] is False and "hunk 1 does not fit" in checkout["log_excerpt"]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.INCONCLUSIVE])
+def test_a_series_that_its_base_does_not_take_is_an_invalid_checkout(verdict: Verdict) -> None:
+    apply = CheckResult("apply", 0, verdict, ("does not apply at a.c:1",))
+    data = submit(replace(sample.MMIO_V1, checks=(apply,), variants=()))
+    (checkout,) = data["checkouts"]
+    assert checkout["valid"] is False and "a.c:1" in checkout["log_excerpt"] and not data["tests"]
 
 
 def test_a_build_fails_where_its_kernel_does_not_build() -> None:

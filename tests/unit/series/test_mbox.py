@@ -116,3 +116,10 @@ def test_a_maildir_that_only_has_read_mails_is_one(tmp_path: Path) -> None:
 def test_a_path_that_the_system_refuses_is_bad_input() -> None:
     with pytest.raises(BadInput, match="name too long"):
         read_inbox("a" * 5000)
+
+
+def test_a_file_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "cur").mkdir()
+    (tmp_path / os.fsdecode(b"cur/\xff\x1b[31m")).write_bytes(b"")
+    (found,) = read_inbox(str(tmp_path)).problems
+    assert found.where.isprintable() and found.where.encode()

@@ -294,6 +294,13 @@ def test_a_patch_that_only_a_reply_has_completes_its_series(tmp_path: Path) -> N
     assert load(str(tmp_path / "s.mbox"), None, io.BytesIO()).key == first.key
 
 
+def test_a_quote_that_answers_nothing_known_is_marked_too(tmp_path: Path) -> None:
+    answer = reply(series("hv: Map lazily", 1, id="one"), "1/1").replace(b" 1/1]", b"]")
+    answer = re.sub(rb"In-Reply-To:.*\nReferences:.*\n .*\n", b"", answer)
+    (found,) = read_inbox(mbox(tmp_path / "m", answer)).series
+    assert len(found.patches) == 1 and [r.hunk for r in found.repairs] == ["all of it"]
+
+
 def test_a_patch_that_is_there_is_never_taken_from_a_reply(tmp_path: Path) -> None:
     mails = series("hv: Map lazily", 3, id="one")
     spoiled = reply(mails, "2/3").replace(b"> +b", b"> +evil")

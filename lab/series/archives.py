@@ -29,6 +29,8 @@ _BATCH = 8 << 20
 _NAMED = 4
 """Files that are named where more are passed over."""
 
+_ID_LINE = re.compile(rb"^message-id: *<", re.IGNORECASE | re.MULTILINE)
+_SUBJECT_LINE = re.compile(rb"^subject: ", re.IGNORECASE | re.MULTILINE)
 _EPOCH = re.compile(r"(\d{1,6})\.git")
 # Version 1 keeps a mail as xx/38 digits, version 2 as m; d is a mail that was taken back.
 _PATHS = ("m", "d", ":(glob)??/??????????????????????????????????????")
@@ -173,6 +175,9 @@ def _pieces(file: Path, found: Gathered) -> Iterator[Piece]:
         return
     if before is not None and before.raw.strip():
         if not count:
+            if len(_ID_LINE.findall(before.raw)) > 1 and len(_SUBJECT_LINE.findall(before.raw)) > 1:
+                what = "there may be several mails in it, but nothing separates them"
+                found.problem(BadInput(what, hint="is it an mbox? fetch it again"), where)
             yield before
             return
         found.problem(BadInput("text before the first mail", hint="is it really an mbox?"), f"{where}:1")

@@ -99,6 +99,13 @@ def read_headers(text: str) -> Touched:
     return Touched(frozenset(p for p in paths if p), frozenset(modes), binary, stat, twice, glued)
 
 
+def holds_headers(message: str) -> bool:
+    """Whether a message holds the headers of another mail: git takes From, Subject and Date at its beginning
+    for those of the patch, and nobody writes a Message-ID beside them."""
+    names = {found[1].lower() for line in message.split("\n") if (found := _MAIL.match(line[:MAX_LINE]))}
+    return names >= {"from", "subject", "message-id"}
+
+
 def essence(text: str) -> str:
     """What of a diff changes something: without notes and diffstat above, what a list or a program put below,
     and the names of blobs."""

@@ -11,7 +11,7 @@ import email.utils
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.hashing import digest
@@ -262,6 +262,7 @@ def check(mail: Mail) -> tuple[Patch, str]:
         if "\0" in text or "\0" in message:
             raise BadInput("it holds NUL bytes", where=mail.where, hint="fetch the mail again")
         touched = diff.read_headers(text)
+        touched = replace(touched, glued=touched.glued or diff.holds_headers(message))
         if not touched.paths and not touched.binary:
             what = f"no diff in {mail.tag.subject!r}"
             raise BadInput(what, where=mail.where, hint="is it a patch at all?")

@@ -123,3 +123,13 @@ def test_a_file_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"cur/\xff\x1b[31m")).write_bytes(b"")
     (found,) = read_inbox(str(tmp_path)).problems
     assert found.where.isprintable() and found.where.encode()
+
+
+@pytest.mark.parametrize("first", ["hello", "Re: [PATCH] hv: other", "[PATCH] hv: other"])
+def test_mails_that_nothing_separates_are_told_and_no_diff_is_put_down_to_another(
+    tmp_path: Path, first: str
+) -> None:
+    (tmp_path / "m").write_bytes(mail(first, "Hi.\n\n", id="h@x") + patch("[PATCH] hv: one", id="1@x"))
+    series, problems = said(tmp_path / "m")
+    assert all(problem for _id, _patches, problem in series)
+    assert "there may be several mails in it, but nothing separates them" in problems

@@ -238,7 +238,7 @@ def _draft(
             cover_mails = [_cover_mail(m) for m in covers]
             order = in_order([*cover_mails, *mails], "series")
         except BadInput as e:
-            errors.append(e.what)
+            errors.append(e.what + _in_place_of(group, box))
     if not order and not errors:
         errors.append("there are no patches")
     patches = tuple(checked[m.where, m.message_id][0] for m in order)
@@ -278,6 +278,13 @@ def _draft(
         rfc=first.tag.rfc,
     )
     return draft, series
+
+
+def _in_place_of(group: tuple[Letter, ...], box: _Mailbox) -> str:
+    """What to say of patches without the others that answer an earlier version of theirs."""
+    answered = [box.copies[p][0].tag for m in group for p in m.parents if p in box.copies]
+    before = [t.version for t in answered if t.numbered and t.version < group[0].tag.version]
+    return f"; is the rest meant to stay as in v{max(before)}? the lab does not guess" if before else ""
 
 
 def _cover_mail(letter: Letter) -> Mail:

@@ -180,3 +180,15 @@ def test_nobody_takes_the_place_of_the_authors_version(tmp_path: Path, head: str
 def test_a_series_that_somebody_takes_over_stays_one(tmp_path: Path) -> None:
     more = series("hv: Map lazily", 2, 2, id="bob", to="one.0@x", line="e", author=BOB, date=LATER)
     assert [s.id for s in read(tmp_path, *ONE, *more).series] == ["hv-map-lazily/v1", "hv-map-lazily/v2"]
+
+
+def test_a_patch_sent_anew_in_its_thread_is_no_version_and_says_what_it_may_be(tmp_path: Path) -> None:
+    one = patch(
+        "[PATCH v2 2/2] hv: Map lazily, part 2", "drivers/hv/2.c", "c", id="r@x", to="one.2@x", date=LATER
+    )
+    found = read(tmp_path, *ONE, one)
+    assert [(s.id, bool(s.key)) for s in found.series] == [
+        ("hv-map-lazily/v1", True),
+        ("hv-map-lazily/v2", False),
+    ]
+    assert found.series[1].problem.startswith("patch 1/2 is missing; is the rest meant to stay as in v1?")

@@ -26,6 +26,9 @@ class Part:
     kind: str
     content: bytes
     charset: str
+    flowed: bool = False
+    glue: str = " "
+    """What is left of a blank at which a flowed line was broken."""
 
     @property
     def diff(self) -> bool:
@@ -54,7 +57,9 @@ def _leaves(message: email.message.Message) -> Iterator[Part]:
         content = None if part.is_multipart() else part.get_payload(decode=True)
         if isinstance(content, bytes):
             charset = str(part.get_content_charset() or "utf-8")
-            yield Part(part.get_content_type(), content.replace(b"\r\n", b"\n"), charset)
+            flowed = str(part.get_param("format", "")).lower() == "flowed"
+            glue = "" if str(part.get_param("delsp", "")).lower() == "yes" else " "
+            yield Part(part.get_content_type(), content.replace(b"\r\n", b"\n"), charset, flowed, glue)
 
 
 def flat(raw: bytes, head: email.message.Message) -> tuple[bytes, bool]:
@@ -82,8 +87,24 @@ def flat(raw: bytes, head: email.message.Message) -> tuple[bytes, bool]:
     if not html and len(diffs) < 2 and all(p.kind.startswith("text/") for p in diffs):
         return raw, False
     kept = _MIME.sub(b"", raw[: raw.find(b"\n\n") + 1])
-    texts = [p.text.rstrip("\n") + "\n" for p in wanted]
+    texts = [(_unflowed(p) if p.flowed else p.text).rstrip("\n") + "\n" for p in wanted]
     return kept + _PLAIN + "\n".join(texts).encode("utf-8", "surrogateescape"), False
+
+
+def _unflowed(part: Part) -> str:
+    """The text of a flowed part with the lines as they were written (RFC 3676)."""
+    lines: list[str] = []
+    open_line = False
+    for line in part.text.split("\n"):
+        line = line.removeprefix(" ")
+        soft = line.endswith(" ") and line != "-- "
+        kept = line[:-1] + part.glue if soft else line
+        if open_line:
+            lines[-1] += kept
+        else:
+            lines.append(kept)
+        open_line = soft
+    return "\n".join(lines)
 
 
 def _same_diff(one: Part, other: Part) -> bool:

@@ -22,7 +22,13 @@ from lab.series.inbox import read_inbox
 sys.path.insert(0, str(Path(__file__).parent))
 from mailing import ANN, change, mail, mbox, patch, series
 
-BODY = f"Because.\n---\n{change('drivers/hv/a.c')}-- \n2.47.0\n"
+
+def made(name: str) -> str:
+    """A diff of a line and one of context that begins with a blank."""
+    return change(name).replace("@@ -1 +1 @@\n", "@@ -1,2 +1,2 @@\n").replace("+b\n", "+b\n  c\n")
+
+
+BODY = f"Because.\n---\n{made('drivers/hv/a.c')}-- \n2.47.0\n"
 PLAIN = mail("[PATCH] hv: one", BODY, id="1@x")
 
 
@@ -50,12 +56,12 @@ def read(tmp_path: Path, *mails: bytes) -> Inbox:
 
 
 def applied(tmp_path: Path, found: Inbox) -> dict[str, bytes]:
-    """What the only series makes of a tree in which every file is "a"."""
+    """What the only series makes of a tree in which every file is "a" and " c"."""
     assert len(found.series) == 1 and not found.series[0].problem, found
     one = found.series[0]
     for name in one.patches[0].files:
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "tree" / name).write_text("a\n")
+        (tmp_path / "tree" / name).write_text("a\n c\n")
     source = KernelSource(KernelVersion(7, 3, 4), tmp_path / "tree", "k", SourceLock("tarball", "t", "", ""))
     done = apply(source, Series("x", one.patches, key=one.key), Cache(tmp_path / "c"), TextProgress())
     return {name: (done.overlay / name).read_bytes() for name in done.files}
@@ -70,6 +76,11 @@ PARTS: dict[str, Any] = {
     ),
     "HTML along, attached": lambda: multipart(
         "mixed", ("text/plain", "", "Hi\n"), ("text/html", "", "<b>Hi</b>\n"), ("text/x-patch", "", BODY)
+    ),
+    "flowed, HTML along": lambda: multipart(
+        "alternative",
+        ("text/plain; format=flowed", "", BODY.replace("\n ", "\n  ")),
+        ("text/html", "", "<b>Hi</b>\n"),
     ),
     "octets": lambda: multipart(
         "mixed", ("text/plain", "", "See it.\n"), ("application/octet-stream; name=a", "base64", ATTACHED)
@@ -90,7 +101,7 @@ PARTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", PARTS)
 def test_a_patch_is_taken_out_of_what_a_mail_program_made_of_it(tmp_path: Path, name: str) -> None:
     found = read(tmp_path, PARTS[name]())
-    assert applied(tmp_path, found) == {"drivers/hv/a.c": b"b\n"} and not found.problems
+    assert applied(tmp_path, found) == {"drivers/hv/a.c": b"b\n c\n"} and not found.problems
 
 
 def test_coding_and_what_a_list_puts_below_make_no_other_patch(tmp_path: Path) -> None:
@@ -135,7 +146,7 @@ def test_what_may_not_be_what_was_meant_is_in_doubt(tmp_path: Path, name: str) -
 
 
 def test_a_mail_that_quotes_a_separator_is_applied_as_the_one_patch_that_was_checked(tmp_path: Path) -> None:
-    hidden = f"From  12:34:56 2001\nFrom: Eve <eve@example.org>\nSubject: x\n\n{change('drivers/hv/b.c')}"
+    hidden = f"From  12:34:56 2001\nFrom: Eve <eve@example.org>\nSubject: x\n\n{made('drivers/hv/b.c')}"
     (tmp_path / "f").mkdir()
     (tmp_path / "f/1.eml").write_bytes(PLAIN.replace(b"Because.\n", f"See:\n{hidden}\n".encode()))
     found = read_inbox(str(tmp_path / "f"))

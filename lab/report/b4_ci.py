@@ -185,6 +185,9 @@ def _patch(report: VersionReport, number: int, url: str) -> Result:
     findings += [
         Finding(Status.WARN, f"repaired {r.hunk}", r.what) for r in report.series.repairs if r.patch == number
     ]
+    if report.variants and all(v.lost for v in report.variants):
+        # Static checks alone are no pass where kernels should have run.
+        findings.append(Finding(Status.WARN, report.series.id, "no variant has a result: nothing is known"))
     if report.series.problem:
         findings.append(Finding(Status.WARN, report.series.id, said.version(report).why))
     elif unknown := _put_down_to(report, 0):

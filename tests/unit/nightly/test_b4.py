@@ -170,6 +170,12 @@ def test_a_patch_of_which_nothing_is_known_does_not_pass() -> None:
     assert (result["status"], "nothing is known" in result["summary"]) == ("warn", True)
 
 
+def test_static_checks_alone_are_no_pass_where_every_variant_is_lost() -> None:
+    lost = tuple(replace(v, lost="the host died", scenarios=()) for v in sample.MMIO_V2.variants)
+    [result] = ask(judged(replace(sample.MMIO_V2, variants=lost)), "mmio-on-demand-v2-2@example.org")
+    assert (result["status"], "no variant has a result" in result["summary"]) == ("warn", True)
+
+
 def test_style_and_repairs_are_warnings() -> None:
     style = replace(sample.MMIO_V2, checks=sample.MMIO_V2.checks[8:9], variants=sample.MMIO_V2.variants[:1])
     [result] = ask(judged(style), "mmio-on-demand-v2-3@example.org")

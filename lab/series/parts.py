@@ -62,6 +62,13 @@ def _leaves(message: email.message.Message) -> Iterator[Part]:
             yield Part(part.get_content_type(), content.replace(b"\r\n", b"\n"), charset, flowed, glue)
 
 
+def encoded(raw: bytes, head: email.message.Message) -> list[Part]:
+    """The content of a mail whose text has to be decoded, and is not in parts."""
+    coding = str(head["Content-Transfer-Encoding"] or "").strip().lower()
+    is_text = head.get_content_maintype() == "text"
+    return parts(raw) if is_text and coding in ("base64", "quoted-printable") else []
+
+
 def flat(raw: bytes, head: email.message.Message) -> tuple[bytes, bool]:
     """A mail of several parts as the plain mail that git reads rightly, and whether it is HTML only.
 

@@ -21,7 +21,7 @@ from lab.printable import printable
 from lab.series import diff
 from lab.series.limits import MAX_HEADER, MAX_PATCHES
 from lab.series.mails import Collected, RawMail
-from lab.series.parts import flat
+from lab.series.parts import encoded, flat
 from lab.source.command import Done, run, tool_env
 
 _TAG = re.compile(r"\s*\[([^\]]*)\]")
@@ -143,6 +143,8 @@ def read_mail(mail: RawMail) -> Mail:
     if message["From"] is None or message["Subject"] is None:
         raw = _dressed(raw, message, mail.where)
         message = headers(raw)
+    if any(_CUT.search(part.content) for part in encoded(raw, message)):
+        raise BadInput("the diff's last line is cut off", where=mail.where, hint="fetch the mail again")
     raw, html = flat(raw, message)
     return Mail(
         raw=raw,

@@ -123,6 +123,10 @@ REFUSED = {
         "HTML mail",
     ),
     "HTML only, in parts": (multipart("alternative", ("text/html", "", f"<pre>\n{BODY}")), "HTML mail"),
+    "cut in base64": (
+        encoded(mail("[PATCH] hv: one", BODY.partition("\n-- \n")[0], id="1@x")),
+        "cut off",
+    ),
     "NUL in base64": (encoded(PLAIN.replace(b"+b", b"+b\0")), "NUL"),
     "NUL in a message": (encoded(PLAIN.replace(b"Because", b"B\0")), "NUL"),
     "unknown charset": (

@@ -179,7 +179,8 @@ def sender(value: object) -> tuple[str, str]:
     pairs = [(found[1].strip().strip('"'), found[2])] if found else email.utils.getaddresses([text])
     name, address = next(((n, a) for n, a in pairs if a), ("", ""))
     if "@" not in address:
-        return decoded(text), ""
+        # Whoever cannot be told by an address is told by all that is there.
+        return decoded(text), decoded(text).lower()
     name = decoded(re.sub(r"\\(.)", r"\1", name)).translate(_NO_BRACKETS).strip()
     return (f"{name} <{printable(address)}>" if name else printable(address)), printable(address).lower()
 

@@ -355,7 +355,7 @@ def test_subject_tags(subject: str, tag: tuple[Any, ...]) -> None:
             "eve@x eve@x, <a@example.org>",
             "a@example.org",
         ),
-        ("nobody", "nobody", ""),
+        ("Nobody", "Nobody", "nobody"),
     ],
 )
 def test_who_a_header_names(value: str, author: str, address: str) -> None:

@@ -177,6 +177,6 @@ def test_a_mail_written_to_take_long_does_not(tmp_path: Path, what: str) -> None
         "parameters of a part": multipart("mixed", (f"text/plain; {long}", "", BODY)),
         "links": mail("[PATCH 0/1] x", ("https://a/" + "b" * 190) * 15_000, id="a@x"),
     }[what]
-    begin = time.monotonic()
+    begin = time.process_time()
     read(tmp_path, content)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5

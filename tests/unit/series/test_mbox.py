@@ -87,9 +87,9 @@ def test_a_mailbox_larger_than_all_that_is_kept_gives_its_newest_mails(
 
 def test_a_line_that_is_almost_a_separator_takes_no_time(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(FROM + mail("hello", "\nFrom a " + "1:11 " * 20_000 + "\n", id="h@x"))
-    begin = time.monotonic()
+    begin = time.process_time()
     assert said(tmp_path / "m") == ([], [])
-    assert time.monotonic() - begin < 4
+    assert time.process_time() - begin < 4
 
 
 def test_folders_and_files_beside_the_mails_are_told(tmp_path: Path) -> None:

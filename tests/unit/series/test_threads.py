@@ -161,9 +161,9 @@ def test_many_series_of_one_author_take_no_time(tmp_path: Path) -> None:
         )
         for n in range(4000)
     ]
-    begin = time.monotonic()
+    begin = time.process_time()
     assert len(topics(drafts)) == 4000
-    assert time.monotonic() - begin < 20
+    assert time.process_time() - begin < 20
 
 
 @pytest.mark.parametrize("head", ["", "change-id: 20260101-lazily-0123456789ab\n"])

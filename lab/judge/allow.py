@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,16 @@ from lab.model.series import KernelVersion, VersionRange
 from lab.model.splat import Splat, SplatClass
 
 _NEEDED = ("class", "flavours", "fits", "why")
-_KEYS = (*_NEEDED, "functions", "without")
+_KEYS = (*_NEEDED, "functions", "without", "under")
 MIN_WHY = 40
 """Letters that a justification has at least: less is no justification."""
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _FRAME = re.compile(r"([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x")
 _RACE = "data-race in "
+_SIDE = re.compile(r"\b(?:read|write|read-write)(?: \([^)]*\))? to 0x[0-9a-f]+ of \d+ bytes by ")
+"""How KCSAN begins each of the two accesses of a race (kernel/kcsan/report.c)."""
+_INTERRUPT = ("asm_sysvec_", "asm_common_interrupt")
+"""Where an interrupt came in (arch/x86/include/asm/idtentry.h): what is below it was only interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,9 @@ class Allowed:
     """One entry. ``functions`` are those of the title of a data race, else of the title or the frames.
 
     ``without`` in their place is for data races that have nothing to do with what is tested: no function that
-    begins so may be anywhere in the report, on either side.
+    begins so may be anywhere in the report, on either side. What an interrupt came upon is no part of it.
+    With ``under`` both sides must have been called by one of those functions, and ``without`` is about what
+    is above it alone.
     """
 
     cls: SplatClass
@@ -41,12 +47,14 @@ class Allowed:
     fits: VersionRange
     why: str
     without: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Which entry it is, for people and for counting."""
         named = " / ".join(self.functions) or f"none of {', '.join(self.without)}"
-        return f"{self.cls.value}: {named}"
+        within = f"under {', '.join(self.under)}: " if self.under else ""
+        return f"{self.cls.value}: {within}{named}"
 
     def matches(self, splat: Splat, flavour: str, version: KernelVersion) -> bool:
         """Whether this entry explains a splat on a kernel of that flavour and version.
@@ -61,12 +69,42 @@ class Allowed:
             return False
         _, race, named = splat.title.partition(_RACE)
         if self.without:
-            # Not the whole text: "Comm: mshv-vmm" says who faulted, not what was raced on.
-            stacks = {*_FRAME.findall("\n".join(splat.text)), *_NAME.findall(named), *splat.frames}
-            return bool(race) and not any(frame.startswith(self.without) for frame in stacks)
+            sides = list(_sides(splat.text))
+            known = len(sides) == 2 or (bool(sides) and not self.under)
+            return (
+                bool(race) and known and self._strange(_NAME.findall(named)) and all(map(self._apart, sides))
+            )
         if race:
             return set(_NAME.findall(named)) == set(self.functions)
         return set(self.functions) <= {*_NAME.findall(splat.title), *splat.frames}
+
+    def _apart(self, side: list[str]) -> bool:
+        """Whether an access with this stack (innermost first) has nothing to do with what is tested."""
+        ends = [n for n, frame in enumerate(side) if frame in self.under]
+        if self.under and not ends:
+            return False
+        return self._strange(side[: ends[0]] if ends else side)
+
+    def _strange(self, functions: Iterable[str]) -> bool:
+        return not any(function.startswith(self.without) for function in functions)
+
+
+def _sides(text: Iterable[str]) -> Iterator[list[str]]:
+    """The stack of each access that a report of a data race shows, innermost function first, as far as the
+    interrupt in which it was made. The rest of the text ("Comm: mshv-vmm") does not say what was raced on."""
+    side: list[str] | None = None
+    interrupt = False
+    for line in text:
+        if _SIDE.search(line):
+            if side is not None:
+                yield side
+            side, interrupt = [], False
+        elif side is not None and (found := _FRAME.search(line)):
+            interrupt = interrupt or found[1].startswith(_INTERRUPT)
+            if not interrupt:
+                side.append(found[1])
+    if side is not None:
+        yield side
 
 
 def parse_table(text: str, where: str) -> tuple[Allowed, ...]:
@@ -109,11 +147,18 @@ def _entry(entry: Any, where: str) -> Allowed:
     if len(why) < MIN_WHY:
         raise BadInput("that is no justification", where=where, hint="say why it is harmless and whose it is")
     functions, without = _names(entry, "functions", where), _names(entry, "without", where)
-    if bool(functions) == bool(without) or (without and cls is not SplatClass.KCSAN):
+    under = _names(entry, "under", where)
+    if (
+        bool(functions) == bool(without)
+        or (without and cls is not SplatClass.KCSAN)
+        or (under and not without)
+    ):
         raise BadInput(
-            "an entry has functions, or, for kcsan alone, without", where=where, hint="name one of them"
+            "an entry has functions, or, for kcsan alone, without, and under with it",
+            where=where,
+            hint="name one of them",
         )
-    return Allowed(cls, functions, _names(entry, "flavours", where), fits, why, without)
+    return Allowed(cls, functions, _names(entry, "flavours", where), fits, why, without, under)
 
 
 def _names(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:

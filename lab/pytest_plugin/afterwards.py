@@ -10,7 +10,7 @@ from lab.hypervisor.record_text import record_caller, record_name
 from lab.judge import ledger as judge_ledger
 from lab.judge.splats import parse
 from lab.model.errors import GuestDied
-from lab.model.splat import HANGS
+from lab.model.splat import HANGS, Damage
 from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.scenario import ScenarioMark
 from lab.validate import allowlist
@@ -35,7 +35,7 @@ def check_afterwards(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, ledge
         evidence.died(e)
         lines, left = lab.kernel_log.serial_since(lab.log_mark), []
         lab.log_mark = lab.kernel_log.mark()
-    lines = _whole_reports(lab, lines)
+    lines = whole_reports(lab, lines)
     told = False
     for number, splat in enumerate(parse(lines)):
         # Whatever it is, it may have disarmed what would report the next one.
@@ -61,18 +61,23 @@ def check_afterwards(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, ledge
         evidence.fail(f"left behind after the VMM has gone: partition {', '.join(map(str, left))}")
 
 
-def _whole_reports(lab: BaseLab, lines: list[str]) -> list[str]:
+def whole_reports(lab: BaseLab, lines: list[str]) -> list[str]:
     """``lines`` with what still comes after them, when there is a report among them: slow kernels take a
     second to print one, and half of one has another id."""
-    if next(parse(lines), None) is None:
+    splats = list(parse(lines))
+    if not splats:
         return lines
     deadline = time.monotonic() + REPORT_SECONDS * lab.factor
     quiet_since = time.monotonic()
-    while lab.alive() and time.monotonic() < min(deadline, quiet_since + QUIET_SECONDS):
+    while lab.alive() and time.monotonic() < deadline:
+        # A guest that gets no CPU is silent in the middle of a report, too.
+        if splats[-1].damage is not Damage.CUT_SHORT and time.monotonic() > quiet_since + QUIET_SECONDS:
+            break
         time.sleep(_POLL)
         if more := lab.kernel_log.unread(lab.log_mark):
             lab.log_mark = lab.kernel_log.mark()
             lines = lines + more
+            splats = list(parse(lines))
             quiet_since = time.monotonic()
     return lines
 

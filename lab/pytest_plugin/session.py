@@ -18,6 +18,7 @@ from lab.model.machine import MachineSpec
 from lab.model.splat import HANGS, Splat
 from lab.model.verdict import Verdict
 from lab.progress import Progress, TextProgress
+from lab.pytest_plugin.afterwards import whole_reports
 from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.recording import AbilityMissing, Recording
 from lab.pytest_plugin.scenario import ScenarioMark
@@ -185,8 +186,9 @@ class LabSession:
         is: which of its detectors are dead then is told by their proofs."""
         for left in range(BOOTS - 1, -1, -1):
             lab = self._boot(boot)
-            titles = [s.title for s in self._report_splats(lab, lab.kernel_log.since(0), "boot")]
+            lines = lab.kernel_log.since(0)
             lab.log_mark = lab.kernel_log.mark()
+            titles = [s.title for s in self._report_splats(lab, whole_reports(lab, lines), "boot")]
             if not titles or self._always_complains:
                 return lab
             if left:
@@ -201,7 +203,7 @@ class LabSession:
         start, and the scenario that comes next is not to blame."""
         lines = lab.kernel_log.unread(lab.log_mark)
         lab.log_mark = lab.kernel_log.mark()
-        for splat in self._report_splats(lab, lines, "between scenarios"):
+        for splat in self._report_splats(lab, whole_reports(lab, lines), "between scenarios"):
             lab.spoil(f"kernel splat: {splat.title}")
 
     def _blame_splats(self, lab: BaseLab) -> None:
@@ -209,6 +211,7 @@ class LabSession:
         that asked for it, and tells more than how the access ended."""
         lines = lab.kernel_log.unread(lab.log_mark)
         lab.log_mark = lab.kernel_log.mark()
+        lines = whole_reports(lab, lines)
         splats = [s for s in self._report_splats(lab, lines, "first access") if s.cls not in HANGS]
         if splats and self.recording is not None:
             self.recording.splats += [splat.id for splat in splats]

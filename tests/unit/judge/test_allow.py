@@ -173,3 +173,59 @@ def test_entry_names_functions_or_what_must_not_be_there(line):
 def test_without_is_for_data_races_alone():
     with pytest.raises(BadInput, match="kcsan alone"):
         allow.parse_table(ELSEWHERE.replace('"kcsan"', '"warning"', 1), "t")
+
+
+def stacks(left, right):
+    """A report with these two stacks, innermost function first."""
+    lines = race(left[0], right[0])
+    for at, names in ((8, right), (5, left)):
+        lines[at:at] = [f"[    1.00000{at - 1}]  {name}+0x5a/0x130" for name in names[1:]]
+    (found,) = parse(lines)
+    assert not found.corrupted
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stack", "allowed"),
+    [
+        (("tick", "asm_sysvec_apic_timer_interrupt", "mshv_vp_ioctl"), True),
+        (("mshv_isr", "asm_sysvec_hyperv_callback", "schedule"), False),
+        (("copy", "asm_exc_page_fault", "mshv_vp_ioctl"), False),
+    ],
+)
+def test_what_an_interrupt_came_upon_is_no_part_of_the_race(stack, allowed):
+    entries = allow.parse_table(ELSEWHERE, "t")
+    assert (allow.explains(entries, stacks(stack, ("wait",)), "kcsan", V) is not None) == allowed
+    assert (allow.explains(entries, stacks(("wait",), stack), "kcsan", V) is not None) == allowed
+
+
+UNDER = ELSEWHERE.replace("without", 'under = ["handle_mm_fault"]\nwithout').replace(', "vfio"', "")
+FAULT = ("pmd_install", "insert_pfn", "vfio_fault", "handle_mm_fault", "mshv_mmio_map")
+
+
+@pytest.mark.parametrize(
+    ("other", "allowed"),
+    [
+        (("__do_fault", "handle_mm_fault", "mshv_mmio_map"), True),
+        (("__do_fault", "handle_mm_fault", "asm_exc_page_fault"), True),
+        (("zap_pmd", "munmap"), False),
+        (("mshv_invalidate", "wp_page", "handle_mm_fault"), False),
+        (("wp_page", "mshv_invalidate", "handle_mm_fault"), False),
+    ],
+)
+def test_race_of_two_page_faults_is_explained_where_both_are_and_the_driver_is_not_in_one(other, allowed):
+    entries = allow.parse_table(UNDER, "t")
+    assert (allow.explains(entries, stacks(FAULT, other), "kcsan", V) is not None) == allowed
+
+
+def test_race_with_an_unknown_other_side_is_not_one_of_two_page_faults():
+    lines = race("x", "pmd_install")
+    del lines[3:6]
+    lines.insert(5, "[    1.000008]  handle_mm_fault+0x1/0x2")
+    (found,) = parse([line.replace("x / ", "") for line in lines])
+    assert allow.explains(allow.parse_table(UNDER, "t"), found, "kcsan", V) is None
+
+
+def test_under_alone_says_nothing():
+    with pytest.raises(BadInput, match="under with it"):
+        allow.parse_table(ENTRY.replace("functions", 'under = ["f"]\nfunctions'), "t")

@@ -29,7 +29,7 @@ class FakeLab:
             unread=lambda p: world.late.pop(0) if world.late else [],
             serial_since=lambda p: [],
         )
-        self.kernel, self.factor = request.kernel, 0.0
+        self.kernel, self.factor = request.kernel, world.factor
         self.witness = SimpleNamespace(
             sees_ledger=world.sighted,
             sees_children=world.sighted,
@@ -77,6 +77,8 @@ class World:
         self.sighted = True
         self.logs = []
         """What the kernel log says at each look: after a boot, after a scenario."""
+        self.factor = 0.0
+        """How slow the guests are; 0: nothing is waited for."""
         self.late = []
         """What the console says at each look between scenarios."""
 

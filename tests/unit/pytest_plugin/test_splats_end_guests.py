@@ -116,6 +116,15 @@ def test_splat_between_scenarios_blames_neither_and_ends_the_guest(run, world, k
     assert len(events_of("splat", events)) == 1 and len(world.boots) == 2
 
 
+def test_report_that_is_still_being_printed_between_scenarios_is_read_to_its_end(run, world, kernel, allowed):
+    """Half of a report explains nothing, and would be told as a splat."""
+    world.factor = 1.0
+    world.late = [WARNING[:4], [], WARNING[4:]]
+    _, events = run(TWO)
+    assert not events_of("splat", events)
+    assert [e["where"] for e in events_of("allowed", events)] == ["between scenarios"]
+
+
 def test_splat_of_an_access_that_is_not_survived_fails_the_scenario_first(run, world, kernel):
     world.probe_accidents = [VmmError("access", "ETIMEDOUT", "VP 0 is stuck")]
     world.late = [WARNING]

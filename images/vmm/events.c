@@ -66,6 +66,20 @@ static int event_write(struct words *words, struct reply *reply)
 	return write(file, &one, sizeof one) == sizeof one ? 0 : fail(reply, errno, "writing an event");
 }
 
+/* The signals that the event holds now, of which there must be one or more. */
+static int event_take(struct words *words, struct reply *reply)
+{
+	uint64_t count;
+	int file;
+
+	if (take_event(words, reply, &file))
+		return -1;
+	if (read(file, &count, sizeof count) < 0)
+		return fail(reply, errno, "taking the signals of an event");
+	fprintf(reply->out, " %lu", count);
+	return 0;
+}
+
 static int event_close(struct words *words, struct reply *reply)
 {
 	int file;
@@ -79,22 +93,24 @@ static int event_close(struct words *words, struct reply *reply)
 	return 0;
 }
 
-/* event new -> ID | event read ID MILLISECONDS -> COUNT | event write ID | event close ID */
+/* event new -> ID | read ID MILLISECONDS -> COUNT | take ID -> COUNT | write ID | close ID */
 int event_verb(struct words *words, struct reply *reply)
 {
 	const char *what;
 
-	if (word_text(words, reply, "new, read, write or close", &what))
+	if (word_text(words, reply, "new, read, take, write or close", &what))
 		return -1;
 	if (!strcmp(what, "new"))
 		return event_new(reply);
 	if (!strcmp(what, "read"))
 		return event_read(words, reply);
+	if (!strcmp(what, "take"))
+		return event_take(words, reply);
 	if (!strcmp(what, "write"))
 		return event_write(words, reply);
 	if (!strcmp(what, "close"))
 		return event_close(words, reply);
-	return fail(reply, EINVAL, "event new, read, write or close, not %.20s", what);
+	return fail(reply, EINVAL, "event new, read, take, write or close, not %.20s", what);
 }
 
 static int add_or_delete(struct words *words, struct reply *reply, bool *delete)

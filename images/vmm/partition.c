@@ -242,6 +242,10 @@ static int region_delete(struct words *words, struct reply *reply)
 	if (!region || !region->used)
 		return fail(reply, ENOENT, "no region %lu", id);
 	struct abi_memory memory = region->memory;
+	uint64_t pages = memory.size / ABI_PAGE;
+	if (words->next && word_number(words, reply, "pages", &pages))
+		return -1;
+	memory.size = pages * ABI_PAGE;
 	memory.flags = ABI_MEMORY_UNMAP;
 	if (set_memory(id, &memory))
 		return fail(reply, errno, "%s unmapping gfn %#lx", backend.set_memory, memory.gfn);
@@ -272,7 +276,7 @@ static int region_live(struct reply *reply)
 	return 0;
 }
 
-/* region add GFN PAGES MAP FIRST rwxo -> ID | del ID | list -> ID:GFN:PAGES:MAP:FIRST:rwx ... | live (see live.c) */
+/* region add GFN PAGES MAP FIRST rwxo -> ID | del ID [PAGES] | list -> ID:GFN:PAGES:MAP:FIRST:rwx ... | live (see live.c) */
 int region_verb(struct words *words, struct reply *reply)
 {
 	const char *what;

@@ -44,6 +44,7 @@ static int quit_verb(struct words *words, struct reply *reply)
 	return 0;
 }
 
+static int refused_verb(struct words *, struct reply *);
 static int repeat_verb(struct words *, struct reply *);
 
 static const struct {
@@ -57,9 +58,9 @@ static const struct {
 	{ "irqfd", irqfd_verb },	{ "map", map_verb },		{ "munmap", munmap_verb },
 	{ "parallel", parallel_verb },	{ "peek", peek_verb },		{ "poke", poke_verb },
 	{ "protect", protect_verb },	{ "quit", quit_verb },		{ "region", region_verb },	{ "regs", registers_verb },
-	{ "repeat", repeat_verb },
-	{ "routes", routes_verb },	{ "storm", storm_verb },	{ "submit", submit_verb },
-	{ "toggle", toggle_verb },	{ "unfork", unfork_verb },	{ "vfio", vfio_verb },
+	{ "refused", refused_verb },	{ "repeat", repeat_verb },	{ "request", request_verb },
+	{ "routes", routes_verb },	{ "show", show_verb },		{ "storm", storm_verb },	{ "submit", submit_verb },
+	{ "toggle", toggle_verb },	{ "unfork", unfork_verb },	{ "urgent", urgent_verb },	{ "vfio", vfio_verb },
 };
 
 static int run_verb(const char *name, struct words *words, struct reply *reply)
@@ -74,6 +75,22 @@ static int run_verb(const char *name, struct words *words, struct reply *reply)
 		return 0;
 	}
 	return fail(reply, ENOSYS, "unknown verb");
+}
+
+/* refused ERRNO VERB WORD...: the request must fail in that way */
+static int refused_verb(struct words *words, struct reply *reply)
+{
+	const char *name, *verb;
+
+	if (word_text(words, reply, "name of an error", &name) || word_text(words, reply, "verb", &verb))
+		return -1;
+	if (!run_verb(verb, words, reply))
+		return fail(reply, EEXIST, "%.40s was not refused", verb);
+	if (strcmp(name, strerrorname_np(reply->error)))
+		return -1;
+	words->next = NULL;		/* it may not have read all of its words */
+	reply->error = 0;
+	return 0;
 }
 
 static int repeat_once(const char *const *lines, size_t count, struct reply *reply)

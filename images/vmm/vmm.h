@@ -106,6 +106,7 @@ int vp_submit(struct vp *, struct job *, struct reply *);
 struct job *vp_collect(struct vp *, uint32_t milliseconds, struct reply *);
 /* The same for a storm, which is told to end. */
 struct job *vp_calm(struct vp *, uint32_t milliseconds, struct reply *);
+int vp_file(const struct vp *);
 int vp_show_registers(struct vp *, struct reply *);
 struct job *job_new(size_t count);
 void job_free(struct job *);
@@ -128,6 +129,11 @@ int take_event(struct words *, struct reply *, int *file);	/* the next word is i
 int ioeventfd_verb(struct words *, struct reply *);
 int irqfd_verb(struct words *, struct reply *);
 int routes_verb(struct words *, struct reply *);
+
+/* ---- request.c: requests to the driver word by word ---- */
+int request_verb(struct words *, struct reply *);
+int show_verb(struct words *, struct reply *);
+int urgent_verb(struct words *, struct reply *);
 
 /* ---- fork.c: a copy of this process that only holds what it got ---- */
 int fork_verb(struct words *, struct reply *);

@@ -323,6 +323,8 @@ struct job *vp_calm(struct vp *vp, uint32_t milliseconds, struct reply *reply)
 	return vp_collect(vp, milliseconds, reply);
 }
 
+int vp_file(const struct vp *vp) { return vp->cpu.fd; }
+
 int vp_show_registers(struct vp *vp, struct reply *reply)
 {
 	static const struct { const char *name; uint32_t number; } words[] = {

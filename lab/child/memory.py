@@ -134,6 +134,11 @@ class VmmMemory(VmmChannel):
         number = self._map(["anon"], 0, mapped_pages or pages, True)
         return self._region(number, gfn, pages, 0, writable, executable, over=bool(mapped_pages))
 
+    def map_part(self, gfn: int, before: int, pages: int, behind: int) -> Region:
+        """Region of fresh anonymous memory that goes on before and behind the region."""
+        number = self._map(["anon"], 0, before + pages + behind, True)
+        return self._region(number, gfn, pages, before, True, False)
+
     def advise(self, region: Region, what: Literal["huge", "small", "drop"], first: int, pages: int) -> None:
         """madvise() of pages of the region's host mapping: huge pages or none, or drop their content."""
         self._request("advise", what, str(region.map), str(first), str(pages))

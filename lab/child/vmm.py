@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.child.channel import BUDGET
-from lab.child.memory import VmmMemory
 from lab.child.protocol import (
     COUNTERS,
     Access,
@@ -25,6 +24,7 @@ from lab.child.protocol import (
     encode_access,
     split_batches,
 )
+from lab.child.requests import VmmRequests
 from lab.model.errors import LabError
 
 BATCH = 1000
@@ -33,7 +33,7 @@ STORM_ROUNDS = 20_000
 """Bound of a storm that nobody ends."""
 
 
-class Vmm(VmmMemory):
+class Vmm(VmmRequests):
     """One ``mshv-vmm`` with at most one partition.
 
     Without ``socket`` the VMM lives as long as this object's SSH channel. With ``socket`` (a path in

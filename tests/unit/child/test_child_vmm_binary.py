@@ -113,6 +113,12 @@ def test_hello_names_the_protocol_and_the_process(talk: Talk) -> None:
         ("t destroy tidy", "t err destroy ENOENT"),
         ("t budget 0", "t err budget EINVAL"),
         ("t peek 0 1", "t err peek ENOENT"),
+        ("t refused ENOENT munmap 0", "t ok"),
+        ("t refused EINVAL access 0 r4:1000 r4:2000", "t err refused ENOENT there is no partition"),
+        ("t refused ENOENT access 0 r4:1000 r4:2000", "t ok"),
+        ("t refused ENOENT hello", "t err refused EEXIST hello was not refused"),
+        ("t request partition 1 00", "t err request ENOENT there is no partition"),
+        ("t show 0 0 8", "t err show ENOENT there is no partition"),
     ],
 )
 def test_bad_request_is_answered_in_one_line_and_the_vmm_goes_on(talk: Talk, line: str, reply: str) -> None:
@@ -166,6 +172,14 @@ def test_map_number_is_free_again_after_munmap(talk: Talk) -> None:
     assert talk("2 map anon 0 4 rw").split()[2] == "1"
     assert talk("3 munmap 0") == "3 ok"
     assert talk("4 map anon 0 4 rw").split()[2] == "0"
+
+
+def test_event_that_was_not_signalled_has_nothing_to_take(talk: Talk) -> None:
+    assert talk("1 event new") == "1 ok 0"
+    assert talk("2 event take 0").startswith("2 err event EAGAIN")
+    assert talk("3 event write 0") == "3 ok"
+    assert talk("4 event take 0") == "4 ok 1"
+    assert talk("5 event take 0").startswith("5 err event EAGAIN")
 
 
 def test_end_of_input_ends_the_vmm(talk: Talk) -> None:

@@ -203,6 +203,7 @@ KNOWN_ON_BASE = {
     "event_for_a_vp_that_is_not_there_does_nothing": "an irqfd's APIC id is looked up without a check",
     "event_whose_route_was_removed_does_nothing": "an irqfd without a route raises vector 0",
     "end_of_a_level_interrupt_to_one_vp_signals_the_resample_event": "the register page has no levels",
+    "look_at_the_access_bitmap_changes_nothing": "no operation is taken for that of setting the bits",
     "traced_withdrawal_is_what_the_hypervisor_gave_back": "the trace leaves out the last batch",
     "waking_a_halted_vp_takes_no_sleeping_lock_in_hard_interrupt": "C21: a wait queue's lock is taken",
 }
@@ -218,6 +219,9 @@ KNOWN_WITH_LOCKDEP = dict.fromkeys(
         "many_rings_from_two_vps_signal_and_none_reaches_the_vmm",
         "removed_doorbell_reaches_the_vmm_again",
         "end_of_a_level_interrupt_signals_the_resample_event",
+        "one_of_two_resampled_events_goes_and_the_other_stays",
+        "doorbells_of_one_event_are_removed_one_by_one",
+        "refused_doorbell_leaves_no_port",
     ),
     _RINGS,
 )

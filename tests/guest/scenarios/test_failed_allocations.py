@@ -13,6 +13,8 @@ from lab.child.protocol import VmmError
 scenario = pytest.mark.scenario
 MOST = 200
 """Allocations after which a request is taken for endless; setting a region makes a dozen or two."""
+SLOW = 7
+"""A debug kernel lets so many times fewer allocations fail."""
 SETTINGS = (
     ("failslab", "ignore-gfp-wait", "N"),
     ("failslab", "verbose", "0"),
@@ -80,3 +82,101 @@ def test_a_region_that_finds_no_memory_is_refused_and_leaves_nothing(
     (result,) = child.access([m.access(0)])
     assert result.value == m.expected(0), "the region does not recover"
     child.unmap(again)
+
+
+def state_of(lab, root, child):
+    """What a request that failed may not leave behind: partitions, files of the VMM or numbers of files
+    that are not there, pinned pages."""
+    files = set(root.run(f"ls /proc/{child.pid}/fd").out.split())
+    event = child.new_event()
+    (free,) = set(root.run(f"ls /proc/{child.pid}/fd").out.split()) - files
+    child.close_event(event)
+    words = root.run("grep nr_foll_pin /proc/vmstat").out.split()
+    numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    return {
+        "partitions": len(lab.hypervisor.partitions()),
+        "files of the VMM": len(files),
+        "its first free file": int(free),
+        "pinned pages": numbers["nr_foll_pin_acquired"] - numbers["nr_foll_pin_released"],
+    }
+
+
+def each_fails(lab, failing, request, undo):
+    """Let one allocation after the other of a request fail until none is left (on a slow kernel, which makes
+    many more of them, not every one); how many refused it."""
+    refused = 0
+    flavour = lab.kernel.flavour if lab.kernel else "plain"
+    for nth in range(1, MOST, 1 if flavour == "plain" else SLOW):
+        failing(nth)
+        try:
+            request()
+            error = ""
+        except VmmError as e:
+            error = e.errno_name
+        happened = failing(None)
+        assert error in ("", "ENOMEM", "EAGAIN"), f"allocation {nth} failed and the VMM is told {error}"
+        assert happened or not error, f"the request is refused with {error} although nothing failed"
+        refused += bool(error)
+        undo(not error)
+        if not happened:
+            return refused
+    pytest.fail(f"a request makes more than {MOST} allocations")
+
+
+@scenario(slow=True)
+def test_a_partition_that_finds_no_memory_is_refused_and_leaves_nothing(
+    lab, root, child, failing, slat, evidence
+):
+    """Where only the notifier of a region fails, the first one of the VMM, the driver pins its pages:
+    the child works as ever."""
+    if not slat.seen:
+        evidence.unseen("the hypervisor's partitions")
+    before = state_of(lab, root, child)  # of a VMM whose memory nobody has asked to hear of yet
+
+    def undo(made):
+        if made:
+            child.write(0, 0x60000, 8, 0x600D)
+            assert child.peek(0x60000, 8) == (0x600D).to_bytes(8, "little")
+            child.destroy()
+        left = len(lab.hypervisor.partitions()) - before["partitions"]
+        assert not left, f"{left} partitions stay that the VMM does not have"
+
+    refused = each_fails(lab, failing, lambda: child.create_partition(vps=1, lapic=True), undo)
+    evidence.add(f"{refused} failed allocations refuse the partition")
+    evidence.observe("a failed allocation refuses the partition", refused > 0)
+    assert state_of(lab, root, child) == before
+
+
+@scenario()
+@pytest.mark.parametrize("what", ["interrupt", "doorbell", "routes"])
+def test_an_event_that_finds_no_memory_is_refused_and_leaves_nothing(
+    lab, root, child, failing, evidence, what
+):
+    level = (0xFEE00000, 0x8041)
+    child.create_partition(vps=1, lapic=True)
+    child.routes({1: level, 2: level})
+    events = [child.new_event() for _ in range(2)]
+    bell = (0x2_0000_0500, 4, 7)
+    requests = {
+        "interrupt": (
+            lambda: child.irqfd(events[0], 1, events[1]),
+            lambda: child.irqfd(events[0], 1, remove=True),
+        ),
+        "doorbell": (
+            lambda: child.ioeventfd(events[0], *bell),
+            lambda: child.ioeventfd(events[0], *bell, remove=True),
+        ),
+        "routes": (
+            lambda: child.routes(dict.fromkeys(range(1, 30), level)),
+            lambda: child.routes({1: level}),
+        ),
+    }
+    request, remove = requests[what]
+    before = state_of(lab, root, child)
+    refused = each_fails(lab, failing, request, lambda made: remove() if made else None)
+    evidence.observe("a failed allocation refuses it", refused > 0)
+    assert state_of(lab, root, child) == before
+    request()
+    child.destroy()
+    after = state_of(lab, root, child)
+    assert after["partitions"] == before["partitions"] - 1, "the partition does not go"

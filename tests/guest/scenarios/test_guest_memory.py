@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.child.protocol import Access
+from lab.child.protocol import Access, VmmError
+from lab.root import leaks
 
 scenario = pytest.mark.scenario
 GFN = 0x100000
@@ -156,3 +157,94 @@ def test_removed_ram_is_unknown_to_the_hypervisor(child, slat, lab, evidence, to
         evidence.observe("frames of the removed region in the SLAT", left)
         assert not left, f"{left} frames of a removed region are still known to the hypervisor"
     assert result.message is not None and result.message.name == "UNMAPPED_GPA"
+
+
+@scenario()
+@pytest.mark.parametrize("first", ["read", "fetch"])
+def test_fetch_from_ram_that_is_not_executable_reaches_the_vmm(child, evidence, first):
+    """``first``: whether the page is there already. The next one, of another region, may be executed."""
+    code = b"\xc3"  # ret
+    child.create_partition(vps=1)
+    data = child.map_anonymous(0x8000, 4)
+    text = child.map_anonymous(0x8004, 4, executable=True)
+    for region in (data, text):
+        child.host_write(region, 0, 1, code[0])
+    if first == "read":
+        assert child.read(0, data.gpa, 1) == code[0]
+    refused, allowed = child.access([Access(r.gpa, kind="execute") for r in (data, text)])
+    evidence.observe("the VMM gets", refused.message.name if refused.message else "nothing")
+    assert refused.message is not None, "the child executes RAM that is not executable"
+    assert (refused.message.gpa, refused.message.access) == (data.gpa, "execute")
+    assert allowed.ok, f"executable RAM is not executed: {allowed.message}"
+
+
+@scenario()
+def test_ram_dropped_across_the_borders_of_a_region_is_what_the_vmm_has(child, slat, lab, evidence):
+    """The region is the middle of a mapping; what the VMM drops begins before it or ends behind it."""
+    before, pages, behind = 40, 600, 24
+    child.create_partition(vps=1)
+    region = child.map_part(GFN, before, pages, behind)
+    child.advise(region, "small", 0, before + pages + behind)
+    every = [Access(region.gpa + page * PAGE, 4) for page in range(pages)]
+
+    def fill():
+        child.fill(region.map, before + pages + behind, OLD)
+        assert all(r.value == OLD for r in child.access(every)), "a page does not read what the VMM wrote"
+
+    for first, count in ((0, before + 3), (before + pages - 5, 5 + behind), (0, before + pages + behind)):
+        fill()
+        child.advise(region, "drop", first, count)
+        gone = range(max(first - before, 0), min(first + count - before, pages))
+        if slat.seen:
+            partition = lab.child_partition()
+            left = [p for p in (gone[0], gone[-1]) if slat.spa_of(partition, GFN + p) is not None]
+            assert not left, f"the child keeps page {left[0]}, which the VMM has dropped"
+        values = [r.value for r in child.access(every)]
+        wrong = [p for p in range(pages) if values[p] != (0 if p in gone else OLD)]
+        assert not wrong, f"after pages {first}+{count} were dropped the child reads another page {wrong[0]}"
+    evidence.observe("pages of the region", pages)
+
+
+@scenario(slow=True)
+@pytest.mark.parametrize("shift", [1, HUGE // 2])
+def test_huge_pages_at_frames_that_are_no_huge_page_of_the_child(child, root, evidence, shift):
+    """The VMM has huge pages, the child has them at frames where none can begin."""
+    child.create_partition(vps=1)
+    region = child.map_anonymous(GFN + shift, 2 * HUGE)
+    child.advise(region, "huge", 0, 2 * HUGE)
+    pages = (0, 1, HUGE - shift, HUGE - 1, HUGE, 2 * HUGE - 1)
+    for page in pages:
+        child.host_write(region, page * PAGE, 4, OLD ^ page)
+    kilobytes = int(root.run("awk '/^AnonHugePages/ {print $2}' /proc/meminfo").out)
+    if kilobytes < 2 * HUGE * PAGE // 1024:
+        evidence.doubt("the root had no huge pages to give, so nothing was decided")
+    results = child.access([Access(region.gpa + page * PAGE, 4) for page in pages])
+    wrong = [page for page, r in zip(pages, results, strict=True) if r.value != OLD ^ page]
+    evidence.observe("pages that the child reads wrong", wrong)
+    assert not wrong, f"page {wrong[0]} of the region does not read what the VMM wrote there"
+
+
+@scenario(slow=True)
+def test_refused_frames_of_ram_leave_no_region(lab, child, ledger, root, evidence):
+    """The hypervisor does not take the frames of a region: no region stays, and nothing of its memory."""
+    child.create_partition(vps=1)
+    rounds, looks = 20, 3
+    fault = ledger.inject("MAP_GPA_PAGES", status=INVALID_PARAMETER, count=1_000_000, gfns=(GFN, GFN + 64))
+
+    def refused():
+        for _ in range(rounds):
+            with pytest.raises(VmmError):
+                child.map_anonymous(GFN, 64)
+
+    refused()
+    counts = [leaks.take(root, child.pid)]
+    for _ in range(looks - 1):
+        refused()
+        counts.append(leaks.take(root, child.pid))
+    assert fault.hits >= rounds * looks, "the failure was never reached"
+    fault.clear()
+    grown = leaks.growing(counts, rounds)
+    evidence.observe("numbers that only grow", [line.partition(":")[0] for line in grown])
+    assert not grown, f"{grown[0]}, over {rounds * (looks - 1)} refused regions"
+    region = child.map_anonymous(GFN, 64)
+    assert child.read(0, region.gpa, 4) == 0

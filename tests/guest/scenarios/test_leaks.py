@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import pytest
 
+from lab.child import requests as rq
 from lab.judge import ledger as judge_ledger
 from lab.root import leaks
 
 scenario = pytest.mark.scenario
 GFN = 0x100000
+BELL = 0x2_0000_0400
+"""A GPA that no region covers."""
+UNREADABLE = rq.HYPERCALL.pack(0x44, 0, 16, 0, 0, bytes(6), 1, 0).hex()
+"""A hypercall to be passed on whose input cannot be read."""
 LOOKS = 6
 """Looks at the root: one after the warm-up, and one after each part of the rounds."""
 ROUNDS = 80
@@ -20,21 +25,29 @@ SLOW = 4
 
 
 def a_round(device):
-    """Partition with a VP, RAM and a BAR region, a touch of the device, two events that interrupt, and all of
-    it taken away: one interrupt is removed, the other goes with the partition."""
+    """Partition with a VP, RAM and a BAR region, a touch of the device, events that interrupt and that ring,
+    and all of it taken away: half of the events are removed, the others go with the partition. What is
+    refused leaves nothing either."""
     return [
         "create 1 64 lapic",
         f"map vfio {device.bdf} {device.bar} 0 0 rw",
         f"region add {GFN:#x} 4 0 0 rw",
         f"access 0 r8:{GFN << 12:x} w8:{(GFN << 12) + 8:x}=1",
+        f"refused EEXIST region add {GFN + 1:#x} 1 0 0 rw",
+        f"request 0 {rq.HYPERCALL.number:#x} {UNREADABLE}",
         "routes 1 0xfee00000 0x41 2 0xfee00000 0x42",
-        *(verb for event in range(2) for verb in ("event new", f"irqfd add {event} {event + 1}")),
-        "irqfd del 0 1",
+        "routes 1 0xfee00000 0x41 2 0xfee00000 0x42 3 0xfee00000 0x8043",
+        *("event new" for _ in range(6)),
+        *("irqfd add 0 1", "irqfd add 1 2", "irqfd add 2 3 4", "irqfd add 3 3 5"),
+        *("refused EBUSY irqfd add 0 2", "refused EINVAL irqfd add 4 2 5"),
+        *(f"ioeventfd add {event} {BELL:#x} 4 {event}" for event in range(2)),
+        f"refused EEXIST ioeventfd add 0 {BELL:#x} 4 1",
+        *("irqfd del 0 1", "irqfd del 2 3", f"ioeventfd del 0 {BELL:#x} 4 0"),
         "event close 0",
         "region del 0",
         "munmap 0",
         "destroy tidy",
-        "event close 1",
+        *(f"event close {event}" for event in range(1, 6)),
     ]
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
+from lab.child import requests as rq
 from lab.child.protocol import Access, VmmError
 
 scenario = pytest.mark.scenario
@@ -110,3 +112,117 @@ def test_event_that_has_an_interrupt_gets_no_second_one(child, evidence):
     child.irqfd(another, 6)
     child.irqfd(another, 6, remove=True)
     child.irqfd(event, 5, remove=True)
+
+
+PAGE = 4096
+FLAG_UNMAP = 4
+NO_ZEROES = {count: bytes(count - 1) + b"\1" for count in (3, 4, 6, 7)}
+
+
+@scenario()
+def test_removal_must_name_the_whole_region(child, evidence):
+    child.create_partition(vps=1)
+    region = child.map_anonymous(gfn=0x8000, pages=4)
+    said = {
+        f"{pages} pages": refused(partial(child.remove_pages, region.id, pages)) for pages in (1, 3, 5, 8)
+    }
+    somewhere = (rq.Buffer(16, 4 * PAGE),)
+    for what, gfn in (("another address", 0x8000), ("the second page", 0x8001), ("nothing", 0x9000)):
+        words = (4 * PAGE, gfn, 0, FLAG_UNMAP, bytes(7))
+        said[what] = child.ask("partition", rq.SET_MEMORY, *words, buffers=somewhere).error
+    evidence.observe("refused with", said)
+    assert said == {**dict.fromkeys(said, "EINVAL"), "nothing": "ENOENT"}
+    assert child.read(0, region.gpa + 3 * PAGE, 8) == 0, "a refused removal has removed the region"
+    child.unmap(region)
+
+
+def route(gsi, high=0):
+    return struct.pack("<IIII", gsi, MSI, high, VECTOR)
+
+
+REFUSED = {
+    "partition flag": ("device", rq.CREATE_PARTITION, 1 << 6, 0),
+    "isolation": ("device", rq.CREATE_PARTITION, 0, 1),
+    "memory zeroes": ("partition", rq.SET_MEMORY, PAGE, 0x9000, PAGE, 1, NO_ZEROES[7]),
+    "memory flag": ("partition", rq.SET_MEMORY, PAGE, 0x9000, PAGE, 8, bytes(7)),
+    "memory of nothing": ("partition", rq.SET_MEMORY, 0, 0x9000, PAGE, 1, bytes(7)),
+    "memory of half a page": ("partition", rq.SET_MEMORY, PAGE // 2, 0x9000, PAGE, 1, bytes(7)),
+    "memory at an odd address": ("partition", rq.SET_MEMORY, PAGE, 0x9000, PAGE + 8, 1, bytes(7)),
+    "doorbell zeroes": ("partition", rq.IOEVENTFD, 0, BELL, 4, 0, 0, NO_ZEROES[4]),
+    "doorbell flag": ("partition", rq.IOEVENTFD, 0, BELL, 4, 0, 8, bytes(4)),
+    "interrupt flag": ("partition", rq.IRQFD, 0, 0, 1, 4),
+    "routes zeroes": ("partition", rq.ROUTES, 0, 1),
+    "too many routes": ("partition", rq.ROUTES, 4097, 0),
+    "number of a route": ("partition", rq.ROUTES, 1, 0, route(4096)),
+    "last number of a route": ("partition", rq.ROUTES, 1, 0, route((1 << 32) - 1)),
+    "high address of a route": ("partition", rq.ROUTES, 1, 0, route(1, 1)),
+    "two routes of one number": ("partition", rq.ROUTES, 2, 0, route(1) + route(1)),
+    "bitmap zeroes": ("partition", rq.ACCESS_BITMAP, 0, 1, NO_ZEROES[6], 8, 0, PAGE),
+    "bitmap type": ("partition", rq.ACCESS_BITMAP, 2, 1, bytes(6), 8, 0, PAGE),
+    "bitmap operation": ("partition", rq.ACCESS_BITMAP, 0, 3, bytes(6), 8, 0, PAGE),
+    "bitmap of nothing": ("partition", rq.ACCESS_BITMAP, 0, 1, bytes(6), 0, 0, PAGE),
+    "state zeroes": (0, rq.GET_STATE, 0, NO_ZEROES[3], PAGE, PAGE),
+    "state type": (0, rq.GET_STATE, 5, bytes(3), PAGE, PAGE),
+    "state in no buffer": (0, rq.SET_STATE, 0, bytes(3), 0, PAGE),
+    "state in half a page": (0, rq.SET_STATE, 0, bytes(3), PAGE // 2, PAGE),
+    "state at an odd address": (0, rq.GET_STATE, 0, bytes(3), PAGE, PAGE + 8),
+}
+"""Requests of which one word cannot be: who is asked, for what, and the words. Memory at PAGE is there."""
+
+
+def asked(child, file, request, *words):
+    there = request is rq.SET_MEMORY and words[2] == PAGE
+    return child.ask(file, request, *words, buffers=(rq.Buffer(16, PAGE),) if there else ())
+
+
+@scenario()
+def test_requests_with_a_word_that_cannot_be_are_refused(child, ledger, evidence):
+    child.create_partition(vps=1, lapic=True)
+    child.routes({1: (MSI, VECTOR)})
+    position = ledger.mark()
+    said = {what: asked(child, *request).error for what, request in REFUSED.items()}
+    evidence.observe("refused with", said)
+    wrong = {what: error or "nothing" for what, error in said.items() if error != "EINVAL"}
+    assert not wrong, f"not refused with EINVAL: {wrong}"
+    if ledger.complete:
+        made = [
+            n for n in ("CREATE_PARTITION", "MAP_GPA_PAGES", "CREATE_PORT") if ledger.hypercalls(n, position)
+        ]
+        assert not made, f"a request was refused after a hypercall: {made[0]}"
+    assert child.read(0, 0, 8) is not None
+
+
+WHO_TAKES = {
+    "device": (rq.CREATE_PARTITION, rq.HYPERCALL),
+    "partition": (
+        *(rq.CREATE_VP, rq.SET_MEMORY, rq.IRQFD, rq.IOEVENTFD, rq.ROUTES),
+        *(rq.ACCESS_BITMAP, rq.HYPERCALL),
+    ),
+    0: (rq.GET_STATE, rq.SET_STATE, rq.HYPERCALL),
+}
+UNKNOWN = rq.Request(0x7F, 1, "QQ")
+
+
+@scenario()
+def test_requests_that_cannot_be_read_are_refused(child, evidence):
+    child.create_partition(vps=1)
+    said = {
+        f"{file} {request.number:#x}": child.ask_nowhere(file, request.number)
+        for file, requests in WHO_TAKES.items()
+        for request in requests
+    }
+    wrong = {what: a.error or a.result for what, a in said.items() if (a.result, a.error) != (-1, "EFAULT")}
+    evidence.observe("not EFAULT", wrong)
+    assert not wrong, f"a structure that cannot be read gives {wrong}"
+    words = (0x44, 0, 16, 0, 0, bytes(6), 1, 0)
+    assert child.ask("partition", rq.HYPERCALL, *words).error == "EFAULT", "the input cannot be read"
+
+
+@scenario()
+def test_requests_that_the_driver_does_not_know_are_refused_again_and_again(child, evidence):
+    child.create_partition(vps=1)
+    said = [child.ask(file, UNKNOWN, 0, 0).error for file in ("device", "partition", 0) for _ in range(2)]
+    evidence.observe("refused with", said)
+    assert said == ["ENOTTY"] * 6
+    region = child.map_anonymous(gfn=0x8000, pages=4)
+    assert child.read(0, region.gpa, 8) == 0

@@ -127,11 +127,10 @@ def each_fails(lab, failing, request, undo):
 def test_a_partition_that_finds_no_memory_is_refused_and_leaves_nothing(
     lab, root, child, failing, slat, evidence
 ):
-    """Where only the notifier of a region fails, the first one of the VMM, the driver pins its pages:
-    the child works as ever."""
+    """What fails need not refuse it: the child works as ever then."""
     if not slat.seen:
         evidence.unseen("the hypervisor's partitions")
-    before = state_of(lab, root, child)  # of a VMM whose memory nobody has asked to hear of yet
+    before = state_of(lab, root, child)
 
     def undo(made):
         if made:

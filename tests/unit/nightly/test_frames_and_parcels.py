@@ -20,7 +20,12 @@ from lab.nightly.outcome import Place
 FRAMES = st.lists(st.tuples(st.sampled_from(list(Kind)), st.binary(max_size=40)), max_size=6)
 
 
-@given(FRAMES, st.integers(1, 9), st.binary(max_size=20))
+def harmless(noise: bytes) -> bool:
+    """Whether the first magic words after it are not its own."""
+    return (noise + MAGIC).index(MAGIC) == len(noise)
+
+
+@given(FRAMES, st.integers(1, 9), st.binary(max_size=20).filter(harmless))
 def test_frames_come_out_as_they_went_in_however_they_are_cut(
     frames: list[tuple[Kind, bytes]], size: int, noise: bytes
 ) -> None:

@@ -46,7 +46,7 @@ class VmmChannel:
                 where=vmm,
                 hint="the root file system is of another version of the lab: boot anew",
             )
-        self._pid = hello["pid"]
+        self._pid = self._session.task = hello["pid"]
         if self._root.factor > 1.0:
             self.set_budget(self._budget)
 

@@ -62,6 +62,10 @@ class ChildWatch:
         if self._child.ended():
             raise self._child.died(phase)
 
+    def lost_task(self, pid: int) -> str:
+        """Nobody reads the child's console for it."""
+        return ""
+
 
 class LinuxChild:
     """The Linux child of a root. ``ssh`` is a :class:`Root` that reaches into the child.

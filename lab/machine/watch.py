@@ -7,6 +7,7 @@ triple fault end it within two seconds, and a boot that stopped talking ends it 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,6 +21,9 @@ BOOT_SILENCE = 30.0
 """Seconds without console output after which a boot is called a hang, times the flavour's factor."""
 
 _POLL = 0.02
+_GONE = rb"note: [^\r\n]*\[%b\] exited with [^\r\n]*"
+_OOPS = rb"Oops: [^\r\n]*(?=[^\0]{0,600}?PID: %b Comm)"
+"""What comes between the two is a few lines of the same report."""
 
 _T = TypeVar("_T")
 
@@ -36,6 +40,15 @@ class Watch:
     def check(self, phase: str) -> None:
         """Raise GuestDied if the machine is dead (its last words are waited for: a second at most)."""
         self.machine.check(phase)
+
+    def lost_task(self, pid: int) -> str:
+        """The kernel's words for a task's own accident, "" where there was none: such a task answers no more,
+        and whatever lock it held nobody will get (die() in arch/x86, make_task_dead() in kernel/exit.c)."""
+        said, task = self.machine.console.raw(), str(pid).encode()
+        for pattern in (_GONE, _OOPS):
+            if found := re.search(pattern % task, said):
+                return found[0].decode("utf-8", "replace")
+        return ""
 
     def check_progress(self, phase: str) -> None:
         """Like :meth:`check`; also a console silent for 30 s (times the factor) is a hang at boot."""

@@ -36,6 +36,8 @@ class Session:
         self._lines: deque[str] = deque()
         self._rest = b""
         self._errors = b""
+        self.task = 0
+        """Process id of whoever answers, once it has told: waiting ends when the kernel has lost it."""
         channel.settimeout(POLL)
 
     def send_line(self, line: str, budget: float = 20.0) -> None:
@@ -96,6 +98,10 @@ class Session:
 
     def _look(self, deadline: float, budget: float) -> None:
         self._transport.watch.check(self._phase)
+        if self.task and (lost := self._transport.watch.lost_task(self.task)):
+            raise self._transport.hang(
+                self._phase, budget, f"task {self.task} does not answer any more: {lost}"
+            )
         if time.monotonic() > deadline:
             raise self._transport.hang(self._phase, budget)
 

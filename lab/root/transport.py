@@ -45,12 +45,20 @@ class Watch(Protocol):
         """Raise GuestDied if the guest has died or hangs, naming ``phase``."""
         ...
 
+    def lost_task(self, pid: int) -> str:
+        """What the kernel says of the accident that ended a task; "" as far as is known of none."""
+        ...
+
 
 class NoWatch:
     """For guests that nobody watches (tests, external machines)."""
 
     def check(self, phase: str) -> None:
         """Never raises."""
+
+    def lost_task(self, pid: int) -> str:
+        """Never knows of one."""
+        return ""
 
 
 class Transport:
@@ -253,10 +261,11 @@ class Transport:
         died.__cause__ = error
         return died
 
-    def hang(self, phase: str, budget: float) -> GuestDied:
-        """An error to raise when an answer has not come within ``budget`` seconds."""
+    def hang(self, phase: str, budget: float, what: str = "") -> GuestDied:
+        """An error to raise when an answer has not come within ``budget`` seconds, or ``what`` says why none
+        will come."""
         return GuestDied(
-            f"no answer within {budget:g} s",
+            what or f"no answer within {budget:g} s",
             kind="driver-hang",
             phase=phase,
             where=self.where,

@@ -141,6 +141,23 @@ def test_expected_end_is_no_death(start):
     assert not machine.alive()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("note: vmm[110] exited with irqs disabled", "note: vmm[110] exited with irqs disabled"),
+        ("Oops: 0000 [#1] SMP|RIP: 0010:f+0x1/0x2|CPU: 1 UID: 0 PID: 110 Comm: vmm", "Oops: 0000 [#1] SMP"),
+        ("Oops: 0000 [#1] SMP|CPU: 1 UID: 0 PID: 1101 Comm: vmm", ""),
+        ("WARNING: x.c:1|CPU: 1 UID: 0 PID: 110 Comm: vmm", ""),
+    ],
+)
+def test_kernel_tells_which_task_it_has_lost(start, words, said):
+    machine = start("sleep 0.1", *(f"say {line}" for line in words.split("|")), "say over")
+    machine.console.wait_for("over", 5, "boot")
+    watch = Watch(machine)
+    assert watch.lost_task(110) == said
+    assert watch.lost_task(10) == ""
+
+
 def test_waiting_for_a_text_ends_with_the_machine(start):
     machine = start("sleep 0.1", "say almost", "exit 0")
     with pytest.raises(GuestDied):

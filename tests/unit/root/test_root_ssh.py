@@ -157,6 +157,16 @@ class Dies:
         if time.monotonic() > self.at:
             raise GuestDied("kernel panic", kind="panic", phase=phase)
 
+    def lost_task(self, pid: int) -> str:
+        return ""
+
+
+class Loses(NoWatch):
+    """A watch that knows of one task's end."""
+
+    def lost_task(self, pid: int) -> str:
+        return "note: vmm[7] exited with irqs disabled" if pid == 7 else ""
+
 
 def dying(server: Server, key_path: Path, watch: Watch) -> Root:
     return Root("127.0.0.1", server.port, key_path, watch)
@@ -228,6 +238,20 @@ def test_silent_session_ends_in_its_budget(root: Root) -> None:
         session.receive_line(0.4)
     assert caught.value.kind == "driver-hang"
     assert time.monotonic() - start < 2
+
+
+def test_waiting_for_a_task_that_the_kernel_has_lost_ends(server: Server, key_path: Path) -> None:
+    with dying(server, key_path, Loses()) as root:
+        root.connect(5)
+        session = root.open_session("cat")
+        session.task = 8
+        with pytest.raises(GuestDied, match="no answer within"):
+            session.receive_line(0.4)
+        session.task = 7
+        started = time.monotonic()
+        with pytest.raises(GuestDied, match=r"task 7 does not answer any more: note: vmm\[7\]"):
+            session.receive_line(60)
+        assert time.monotonic() - started < 5
 
 
 def test_command_that_hangs_ends_in_its_budget(root: Root) -> None:

@@ -133,7 +133,8 @@ def run_show(args: argparse.Namespace) -> ExitCode:
 
 def in_words(recipe: Recipe) -> list[str]:
     """What a recipe asks for."""
-    lines = [f"{recipe.id} ({', '.join(recipe.claims)}): {recipe.title}", f"  {recipe.wording}"]
+    claims = f" ({', '.join(recipe.claims)})" if recipe.claims else ""
+    lines = [f"{recipe.id}{claims}: {recipe.title}", f"  {recipe.wording}"]
     for actor in recipe.actors:
         who = f"the task {actor.comm}" if actor.comm else "an interrupt"
         does = f", which does: {'; '.join(actor.does)}" if actor.does else ""

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Pictures of a nightly's site for the documentation, taken by a browser without a screen.
 
-Of SITE_DIR (the folder ``site`` of a nightly's output) the first page, and the newest version of its first
-series with a variant, are taken: light, dark, and as narrow as a telephone. OUT_DIR gets WebP files of fixed
-names, so that docs/nightly-site.md shows the new ones. Needs Debian's package ``chromium``.
+Of SITE_DIR (the folder ``site`` of a nightly's output) the first page, and a version with its series and its
+first variant, are taken: light, dark, and as narrow as a telephone. The version is TOPIC/vN, or the newest of
+the first series that has a variant. OUT_DIR gets WebP files of fixed names, so that docs/nightly-site.md
+shows the new ones. Needs Debian's package ``chromium``.
 
-    python ci/screenshots.py SITE_DIR OUT_DIR
+    python ci/screenshots.py SITE_DIR OUT_DIR [--version TOPIC/vN]
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lab.source.command import Done, run
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 120.0
 """Seconds for one page on a loaded machine."""
-LIMIT = 150_000
+LIMIT = 200_000
 """Bytes of one picture."""
 WIDE, NARROW = 1280, 500
 DARK = "--blink-settings=preferredColorScheme=0"
@@ -83,18 +84,25 @@ def browse(browser: str, page: Path, *options: str) -> Done:
         return run(words, what=f"looking at {page.name}", timeout=TIMEOUT, env=env)
 
 
-def choose(site: Path) -> list[Shot]:
-    """What to take of a site. BadInput when it is none."""
+def choose(site: Path, name: str | None = None) -> list[Shot]:
+    """What to take of a site; ``name`` is the version's. BadInput when there is none."""
     index = site / "index.html"
     if not index.is_file():
         raise BadInput("no site: it has no index.html", where=str(site))
     links = _Links(index)
     shots = [Shot("index", index, WIDE, 1000), Shot("index-dark", index, WIDE, 1000, dark=True)]
     shots.append(Shot("index-narrow", index, NARROW, 1000))
-    if version := links.first("version"):
-        series = version.parent.parent / "index.html"
-        shots += [Shot("series", series, WIDE, 1100), Shot("version", version, WIDE, 1300)]
-    if variant := links.first("chip", "fail") or links.first("chip"):
+    chip = links.first("chip", "fail") or links.first("chip")
+    version = site / "series" / name / "index.html" if name else chip and chip.parent / "index.html"
+    if version is None:
+        return shots
+    if not version.is_file():
+        raise BadInput(f"no version {name}", where=str(site), hint="name it as the site does: TOPIC/vN")
+    shots += [Shot("series", version.parent.parent / "index.html", WIDE, 1100)]
+    shots += [Shot("version", version, WIDE, 1300)]
+    variants = {path.name: path for _, path in _Links(version).found if path.parent == version.parent}
+    variants.pop(version.name, None)
+    for variant in list(variants.values())[:1]:
         shots += [Shot("variant", variant, WIDE, 1300), Shot("variant-narrow", variant, NARROW, 1300)]
     return shots
 
@@ -117,9 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Pictures of a nightly's site for the documentation.")
     parser.add_argument("site", metavar="SITE_DIR", type=Path)
     parser.add_argument("out", metavar="OUT_DIR", type=Path)
+    parser.add_argument("--version", metavar="TOPIC/vN", help="the version to show")
     args = parser.parse_args(argv)
     try:
-        shots = choose(args.site)
+        shots = choose(args.site, args.version)
         browser = find_browser()
         args.out.mkdir(parents=True, exist_ok=True)
         for shot in shots:

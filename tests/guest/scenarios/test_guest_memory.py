@@ -228,7 +228,7 @@ def test_huge_pages_at_frames_that_are_no_huge_page_of_the_child(child, root, ev
 def test_refused_frames_of_ram_leave_no_region(lab, child, ledger, root, evidence):
     """The hypervisor does not take the frames of a region: no region stays, and nothing of its memory."""
     child.create_partition(vps=1)
-    rounds, looks = 20, 3
+    rounds, looks = 20, 6
     fault = ledger.inject("MAP_GPA_PAGES", status=INVALID_PARAMETER, count=1_000_000, gfns=(GFN, GFN + 64))
 
     def refused():

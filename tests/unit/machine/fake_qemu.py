@@ -2,7 +2,8 @@
 """Stands in for QEMU: opens the same sockets, answers the monitor, and then follows a script.
 
 The script is the value of ``-kernel``: a text file with one step per line: ``say TEXT`` (console),
-``hypervisor TEXT`` (debug console), ``reset TEXT`` (reset log), ``sleep SECONDS``, ``echo`` (repeat what
+``hypervisor TEXT`` (debug console), ``reset TEXT`` (reset log), ``sleep SECONDS``, ``burn SECONDS`` (of
+CPU time, until it has used so much), ``echo`` (repeat what
 is typed, once), ``exit STATUS``, ``kill SIGNAL``. It then runs until it is killed. With ``until COMMAND``
 anywhere it ends as soon as the monitor is given that command.
 """
@@ -108,6 +109,9 @@ def main() -> None:
             append(value("-D"), rest + "\n")
         elif step == "sleep":
             time.sleep(float(rest))
+        elif step == "burn":
+            while time.process_time() < float(rest):
+                pass
         elif step == "echo":
             client.sendall(client.recv(100))
         elif step == "exit":

@@ -31,6 +31,10 @@ RETURNS = {
 }
 
 
+followed = threading.Event()
+"""The script has been followed to its end."""
+
+
 def value(option: str) -> str:
     return sys.argv[sys.argv.index(option) + 1]
 
@@ -67,6 +71,7 @@ def monitor(server: socket.socket, last: str) -> None:
         client.sendall(b'{"QMP": {"version": {}, "capabilities": []}}\n')
         for request in requests(client):
             if request["execute"] == last:
+                followed.wait()
                 os._exit(255)
             arguments = request.get("arguments", {})
             line = arguments.get("command-line") or arguments.get("uri") or ""
@@ -118,6 +123,7 @@ def main() -> None:
             os._exit(int(rest))
         elif step == "kill":
             os.kill(os.getpid(), int(rest))
+    followed.set()
     time.sleep(60)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lab.validate.tiny import TinyRun
 
 GET_PARTITION_ID = 0x46
+GET_SYSTEM_PROPERTY = 0x7B
+SAYS_HELD = 0x1D
+"""NO_RESOURCES: the answer to one GET_SYSTEM_PROPERTY when a call is held, or was briefly."""
 _BUDGET = 3.0
 """Seconds after which a hold ends that the guest has not asked to end: it says so in its own words then."""
 
@@ -40,6 +43,7 @@ class HoldScript:
     _asked: Request | None = None
     _hold: Hold | None = None
     _seen: int = 0
+    _told: bool = False
 
     def __call__(self, view: HypervisorView, result: TinyRun) -> None:
         """Do what the guest has asked for since the last time; write down what is wrong with a hold."""
@@ -48,7 +52,9 @@ class HoldScript:
             self._position = record.seq
             if record.kind is RecordKind.EVENT and record.code == names.Event.MARK:
                 self._answer(Request(record.words[0]), view, result)
-        if result.end:
+        if not result.end:
+            self._tell(view)
+        else:
             self._over(result)
             view.holds.clear()
             if not self._seen:
@@ -63,8 +69,18 @@ class HoldScript:
             return
         self._over(result)
         view.holds.clear()
-        self._asked, self._seen = request, self._seen + 1
+        self._asked, self._seen, self._told = request, self._seen + 1, False
         self._hold = view.holds.arm(GET_PARTITION_ID, budget=_BUDGETS[request])
+
+    def _tell(self, view: HypervisorView) -> None:
+        """Once for each hold: say that a call is held, whose LP has made it again; or, if briefly, was."""
+        if self._told or self._hold is None:
+            return
+        seen = self._hold.look()
+        if seen.expired if self._asked is Request.HOLD_BRIEFLY else seen.held and seen.reentries:
+            view.faults.clear()
+            view.faults.inject(GET_SYSTEM_PROPERTY, status=SAYS_HELD)
+            self._told = True
 
     def _over(self, result: TinyRun) -> None:
         """Look back at the hold that there was."""

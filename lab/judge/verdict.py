@@ -138,6 +138,9 @@ def exit_code(judgement: Judgement, base_run: Runs) -> ExitCode:
 
 
 _APPLY = "the series does not apply"
+_FIXED = "fixed by the series"
+_STILL = "still failing, as on base"
+_OTHERWISE = "fails otherwise than on base, as the claims file expects"
 FIXED_SHOWN = 4
 """Fixed scenarios named in the reasons; the table has them all."""
 
@@ -157,12 +160,17 @@ class _Findings:
             of = f" (claims {', '.join(claims)})" if claims else ""
             shown = ", ".join(_label(pair) for pair in self.fixed[:FIXED_SHOWN])
             more = f" and {len(self.fixed) - FIXED_SHOWN} more" if len(self.fixed) > FIXED_SHOWN else ""
-            self.facts.insert(0, f"fixed by the series{of}: {shown}{more}")
+            self.facts.insert(0, f"{_FIXED}{of}: {shown}{more}")
         if self.fails:
             return Judgement(Verdict.FAIL, _unique(self.fails + self.doubts + self.facts))
         if self.doubts:
             return Judgement(Verdict.INCONCLUSIVE, _unique(self.doubts + self.facts))
         return Judgement(Verdict.PASS, _unique(self.facts))
+
+
+def is_fact(reason: str) -> bool:
+    """Whether one of a judgement's reasons counts neither against the series nor as doubt."""
+    return reason.startswith(_FIXED) or reason.endswith((_STILL, _OTHERWISE))
 
 
 def _unique(lines: Iterable[str]) -> tuple[str, ...]:
@@ -304,9 +312,9 @@ def _judge_pair(pair: ScenarioPair, found: _Findings, guards: Collection[str]) -
         reason = pair.base_reason or "base has no outcome"
         found.fails.append(f"{name}: fails on the patched kernel, judged alone ({reason}): {_why(patched)}")
     elif pair.change == Change.STILL_FAILING:
-        found.facts.append(f"{name}: still failing, as on base")
+        found.facts.append(f"{name}: {_STILL}")
     elif pair.change == Change.CHANGED and pair.expected:
-        found.facts.append(f"{name}: fails otherwise than on base, as the claims file expects")
+        found.facts.append(f"{name}: {_OTHERWISE}")
     elif pair.change == Change.CHANGED:
         found.doubts.append(f"{name}: fails on both kernels, with different observations: {_why(patched)}")
     else:

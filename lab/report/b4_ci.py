@@ -185,9 +185,12 @@ def _patch(report: VersionReport, number: int, url: str) -> Result:
     findings += [
         Finding(Status.WARN, f"repaired {r.hunk}", r.what) for r in report.series.repairs if r.patch == number
     ]
-    if report.variants and all(v.lost for v in report.variants):
+    if lost := [v.variant.id for v in report.variants if v.lost]:
         # Static checks alone are no pass where kernels should have run.
-        findings.append(Finding(Status.WARN, report.series.id, "no variant has a result: nothing is known"))
+        text = f"{len(lost)} of {len(report.variants)} variants have no result: {', '.join(lost)}"
+        if len(lost) == len(report.variants):
+            text = "no variant has a result: nothing is known"
+        findings.append(Finding(Status.WARN, report.series.id, text))
     if report.series.problem:
         findings.append(Finding(Status.WARN, report.series.id, said.version(report).why))
     elif unknown := _put_down_to(report, 0):

@@ -8,6 +8,7 @@ import email.utils
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lab.judge.verdict import is_fact
 from lab.model.claim import Standing
 from lab.model.nightly import (
     CheckResult,
@@ -93,7 +94,9 @@ def reasons(version: VersionReport) -> list[Reason]:
     for result in version.variants:
         if result.verdict is not Verdict.PASS:
             found += [
-                Reason(result.verdict, f"{result.variant.id}: {why}") for why in variant_reasons(result)
+                Reason(result.verdict, f"{result.variant.id}: {why.text}")
+                for why in variant_reasons(result)
+                if why.verdict is not Verdict.PASS
             ]
     for check in version.checks:
         if check.verdict is not Verdict.PASS and not check.advisory:
@@ -104,16 +107,17 @@ def reasons(version: VersionReport) -> list[Reason]:
     return list(dict.fromkeys(found))
 
 
-def variant_reasons(result: VariantResult) -> list[str]:
-    """Why a variant has its verdict; at least one sentence unless it passed."""
+def variant_reasons(result: VariantResult) -> list[Reason]:
+    """Why a variant has its verdict; at least one sentence unless it passed. What counts neither against the
+    series nor as doubt has the verdict of a pass."""
     if result.lost:
-        return [f"no result: {result.lost}"]
+        return [Reason(result.verdict, f"no result: {result.lost}")]
     found = list(result.reasons)
     if result.failed_phase and not any(result.failed_phase in reason for reason in found):
         found.insert(0, f"the patched kernel ended in phase {result.failed_phase}")
     if not found and result.verdict is not Verdict.PASS:
         found.append(f"{result.verdict}, and the result does not say why")
-    return found
+    return [Reason(Verdict.PASS if is_fact(why) else result.verdict, why) for why in found]
 
 
 def check_words(check: CheckResult) -> str:

@@ -181,7 +181,7 @@ def _story(version: VersionReport, finding: Finding) -> list[str]:
     result, scenario = finding.result, finding.scenario
     if scenario is None:
         head = f"The patched kernel ended in phase {result.failed_phase} ({result.variant.id})."
-        reasons, evidence = night_view.variant_reasons(result), result.evidence
+        reasons, evidence = [why.text for why in night_view.variant_reasons(result)], result.evidence
     else:
         side = "fails" if scenario.counts is Verdict.FAIL else "is in doubt"
         head = f"{scenario.id} {side} ({result.variant.id}, {scenario.change})."

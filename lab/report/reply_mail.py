@@ -20,7 +20,8 @@ from lab.report import night_view, view
 
 SENDER = Address("Your Name", "you", "example.invalid")
 """Stands for whoever sends the reply; nothing can be sent from there."""
-MAX_PEOPLE = 40
+MAX_PEOPLE = 200
+"""More are no series of this kernel, and most servers take no mail to them."""
 _SUBJECT = 400
 """Characters of a subject: more is no subject."""
 _LIST = 10_000

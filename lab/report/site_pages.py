@@ -197,7 +197,7 @@ def _variant(result: VariantResult) -> dict[str, Any]:
     first = night_view.notable(result.scenarios)
     phases = [PhaseTime(t.name, t.side, t.wall, t.cpu) for t in result.timings]
     return {
-        "why": [night_view.Reason(result.verdict, why) for why in night_view.variant_reasons(result)],
+        "why": night_view.variant_reasons(result),
         "notable": first,
         "others": [s for s in result.scenarios if not night_view.is_notable(s)],
         "reruns": any(s.rerun_same or s.rerun_new for s in first),

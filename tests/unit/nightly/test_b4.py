@@ -124,8 +124,11 @@ def test_a_patch_answers_for_what_fails_with_it() -> None:
 
     assert status(1, 1)[0] == "fail" and "bar_pages_are_mapped_right" in status(1, 1)[1]
     assert status(1, 2)[0] == "fail" and "region_removed_leaves_no_mapping" in status(1, 2)[1]
-    assert status(2, 1) == ("warn", "arm64: no compiler for arm64 on this host")
-    assert status(2, 2) == ("pass", "passes: build:plain, W=1, checkpatch")
+    assert status(2, 1) == ("warn", "arm64: no compiler for arm64 on this host (and 1 more)")
+    assert status(2, 2)[0] == "warn" and "1 of 4 variants have no result" in status(2, 2)[1]
+    there = replace(sample.MMIO_V2, variants=tuple(v for v in sample.MMIO_V2.variants if not v.lost))
+    [result] = ask(judged(there), "mmio-on-demand-v2-2@example.org")
+    assert (result["status"], result["summary"]) == ("pass", "passes: build:plain, W=1, checkpatch")
 
 
 def test_a_build_failure_is_put_down_to_its_patch() -> None:
@@ -170,10 +173,16 @@ def test_a_patch_of_which_nothing_is_known_does_not_pass() -> None:
     assert (result["status"], "nothing is known" in result["summary"]) == ("warn", True)
 
 
-def test_static_checks_alone_are_no_pass_where_every_variant_is_lost() -> None:
-    lost = tuple(replace(v, lost="the host died", scenarios=()) for v in sample.MMIO_V2.variants)
-    [result] = ask(judged(replace(sample.MMIO_V2, variants=lost)), "mmio-on-demand-v2-2@example.org")
-    assert (result["status"], "no variant has a result" in result["summary"]) == ("warn", True)
+@pytest.mark.parametrize("many", [1, len(sample.MMIO_V2.variants)])
+def test_a_patch_does_not_pass_where_a_variant_is_lost(many: int) -> None:
+    variants = sample.MMIO_V2.variants
+    lost = tuple(replace(v, lost="the host died", scenarios=()) for v in variants[:many])
+    mended = tuple(replace(v, scenarios=(), verdict=Verdict.PASS, lost="") for v in variants[many:])
+    report = replace(sample.MMIO_V2, variants=(*lost, *mended), checks=())
+    [result] = ask(judged(report), "mmio-on-demand-v2-2@example.org")
+    assert result["status"] == "warn"
+    some = f"1 of {len(variants)} variants have no result: {variants[0].variant.id}"
+    assert (some if many == 1 else "no variant has a result") in result["summary"]
 
 
 def test_style_and_repairs_are_warnings() -> None:

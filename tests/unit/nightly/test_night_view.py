@@ -32,6 +32,15 @@ def test_every_verdict_but_a_pass_has_reasons_of_its_own_weight() -> None:
     assert [r.text for r in night_view.reasons(nothing)] == ["nothing was run"]
 
 
+def test_what_counts_neither_way_is_no_reason_and_bears_its_own_sign() -> None:
+    facts = ("fixed by the series (claims C1): a [plain]", "b [plain]: still failing, as on base")
+    failing = next(v for v in sample.MMIO_V1.variants if v.verdict is Verdict.FAIL)
+    failing = replace(failing, reasons=("c [plain]: fails", *facts))
+    assert [r.text for r in night_view.variant_reasons(failing) if r.verdict is Verdict.PASS] == list(facts)
+    [told] = night_view.reasons(replace(sample.MMIO_V1, checks=(), variants=(failing,)))
+    assert told.verdict is Verdict.FAIL and told.text.endswith("c [plain]: fails")
+
+
 def test_matters_of_style_are_no_reason() -> None:
     check = CheckResult("checkpatch", 1, Verdict.FAIL, ("WARNING: x",), advisory=True)
     assert night_view.reasons(replace(sample.VP_V2, checks=(check,))) == []

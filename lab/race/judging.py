@@ -7,14 +7,19 @@ kernel that has no such point lacks what the recipe is about. All else is doubt.
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.build.described import build_described
 from lab.build.module import build_base_modular, can_build_module_only
+from lab.cache import Cache
 from lab.child.protocol import VmmError
+from lab.hashing import digest
 from lab.model.errors import BadInput, LabError
 from lab.model.kernel import AppliedSeries, KernelSource
 from lab.model.race import Attempt, Outcome, Recipe
@@ -23,12 +28,18 @@ from lab.model.verdict import Verdict
 from lab.progress import NullProgress
 from lab.race.diagram import lanes, svg
 from lab.race.kernels import RaceKernel, RaceKernels
-from lab.race.runner import RaceRunner
+from lab.race.runner import MACHINE, RaceRunner
+from lab.validate.exchange import outcome_from_json, outcome_to_json
 from lab.validate.kernels import Builder
+from lab.validate.runs import Runner
+from lab.validate.shares import shares_for
 
 ATTEMPTS = 2
 PREFIX = "race:"
 PICTURE = "diagram.svg"
+KIND = "race-run"
+"""What recipes say of a base is kept in the cache: it is the same for every series."""
+_RECORD = "outcome.json"
 _ALONE = "recipes are for kernels that differ in the driver's module alone"
 
 
@@ -64,11 +75,64 @@ class RecipesUnderTest:
             return tuple(_outcome(recipe, None, (str(e).splitlines()[0],)) for recipe in wanted)
         kernels = RaceKernels(builder.selectors, builder.cache, NullProgress())
         runner = RaceRunner(kernels, NullProgress(), builder.selectors.qemu)
-        found = []
-        for number, recipe in enumerate(wanted, 1):
+        kept = Kept.of(builder, kernel) if applied is None else None
+
+        def one(number: int, recipe: Recipe) -> ScenarioOutcome:
             builder.progress.step(number, len(wanted), f"{PREFIX}{recipe.id}")
-            found.append(judge(recipe, kernel, runner, out))
-        return tuple(found)
+            found = kept.find(recipe, out) if kept else None
+            if found is None:
+                found = judge(recipe, kernel, runner, out)
+                if kept:
+                    kept.keep(recipe, found, out)
+            return found
+
+        with ThreadPoolExecutor(max_workers=shares_for(0)) as pool:
+            futures = [pool.submit(one, number, recipe) for number, recipe in enumerate(wanted, 1)]
+            try:
+                return tuple(future.result() for future in futures)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+class Kept:
+    """Outcomes of a base in the cache, by all that they depend on. Doubt is not kept: it may be gone soon."""
+
+    def __init__(self, cache: Cache, key: str) -> None:
+        """``key`` is of everything but the recipe."""
+        self._cache = cache
+        self._key = key
+
+    @classmethod
+    def of(cls, builder: Builder, kernel: RaceKernel) -> Kept:
+        """Those of a base kernel."""
+        lab = Runner(builder.cache, NullProgress(), MACHINE, (), builder.selectors.qemu).lab_key()
+        return cls(builder.cache, digest(kernel.image.key, lab))
+
+    def find(self, recipe: Recipe, out: Path) -> ScenarioOutcome | None:
+        """The outcome, with its files put below ``out``; None when there is none."""
+        if (entry := self._cache.get(KIND, self._of(recipe))) is None:
+            return None
+        outcome = outcome_from_json(json.loads((entry / _RECORD).read_text()))
+        for name in outcome.files:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(entry / Path(name).name, out / name)
+        return outcome
+
+    def keep(self, recipe: Recipe, outcome: ScenarioOutcome, out: Path) -> None:
+        """Remember it, if it says something for certain."""
+        if outcome.verdict is Verdict.INCONCLUSIVE:
+            return
+
+        def produce(folder: Path) -> None:
+            (folder / _RECORD).write_text(json.dumps(outcome_to_json(outcome), indent=1))
+            for name in outcome.files:
+                shutil.copy2(out / name, folder)
+
+        self._cache.publish(KIND, self._of(recipe), produce)
+
+    def _of(self, recipe: Recipe) -> str:
+        return digest(self._key, repr(replace(recipe, where="")))
 
 
 def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner, out: Path | None = None) -> ScenarioOutcome:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -69,13 +70,14 @@ class RecipeResult:
 
 @dataclass
 class RaceRunner:
-    """Runs recipes on the kernels that it builds."""
+    """Runs recipes on the kernels that it builds; several threads may make attempts at once."""
 
     kernels: RaceKernels
     progress: Progress
     qemu: str | None = None
     on_attempt: Callable[[Recipe, Side, Attempt], None] = lambda recipe, side, attempt: None
     _debug: dict[tuple[str, tuple[tuple[str, int], ...]], DebugInfo] = field(default_factory=dict)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, recipe: Recipe) -> None:
         """BadInput for what can be told before anything is built."""
@@ -230,9 +232,10 @@ class RaceRunner:
             name, _, address = line.partition(":")
             sections[name] = int(address, 16)
         key = (kernel.image.key, tuple(sorted(sections.items())))
-        if key not in self._debug:
-            self._debug[key] = DebugInfo(kernel.described.debug, sections)
-        return self._debug[key]
+        with self._reading:
+            if key not in self._debug:
+                self._debug[key] = DebugInfo(kernel.described.debug, sections)
+            return self._debug[key]
 
 
 def stub_rooms(debug: DebugInfo, count: int) -> list[int]:

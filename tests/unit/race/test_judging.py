@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from lab.cache import Cache
 from lab.model.race import Attempt, Outcome
+from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
-from lab.race.judging import judge, verdict_of
+from lab.race.judging import Kept, judge, verdict_of
 from lab.race.recipes import load_all, recipes_dir
 
 
@@ -42,3 +44,34 @@ def test_what_is_to_be_borne_in_mind_of_a_hold_is_evidence_once():
     outcome = judge(load_all(recipes_dir())[0], None, Runner())
     assert outcome.verdict is Verdict.PASS
     assert outcome.evidence.count("vp was held with interrupts off") == 1
+
+
+def told(out, verdict: Verdict | None = Verdict.FAIL) -> ScenarioOutcome:
+    name = "evidence/race-r/diagram.svg"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("<svg/>")
+    return ScenarioOutcome("race:r", ("C5",), verdict, ("a splat",), files=(name,))
+
+
+def test_what_a_recipe_says_of_a_base_is_found_again_with_its_picture(tmp_path):
+    recipe, kept = load_all(recipes_dir())[0], Kept(Cache(tmp_path / "cache"), "key")
+    assert kept.find(recipe, tmp_path / "new") is None
+    outcome = told(tmp_path / "old")
+    kept.keep(recipe, outcome, tmp_path / "old")
+    assert kept.find(recipe, tmp_path / "new") == outcome
+    assert (tmp_path / "new" / outcome.files[0]).read_text() == "<svg/>"
+
+
+def test_another_recipe_or_key_finds_nothing_and_another_place_does(tmp_path):
+    recipe, cache = load_all(recipes_dir())[0], Cache(tmp_path / "cache")
+    Kept(cache, "key").keep(recipe, told(tmp_path), tmp_path)
+    assert Kept(cache, "other").find(recipe, tmp_path) is None
+    assert Kept(cache, "key").find(replace(recipe, order=recipe.order[1:]), tmp_path) is None
+    assert Kept(cache, "key").find(replace(recipe, where="elsewhere.toml"), tmp_path) is not None
+
+
+@pytest.mark.parametrize(("verdict", "kept"), [(Verdict.INCONCLUSIVE, False), (None, True)])
+def test_doubt_is_not_kept(tmp_path, verdict, kept):
+    recipe, folder = load_all(recipes_dir())[0], Kept(Cache(tmp_path / "cache"), "key")
+    folder.keep(recipe, told(tmp_path, verdict), tmp_path)
+    assert (folder.find(recipe, tmp_path / "new") is not None) is kept

@@ -14,12 +14,14 @@ from lab.model.splat import HANGS, Damage
 from lab.pytest_plugin.instruments import Evidence
 from lab.pytest_plugin.scenario import ScenarioMark
 from lab.validate import allowlist
-from lab.validate.base import BaseLab
+from lab.validate.base import GONE_BUDGET, BaseLab
 
 EXCERPT = 200
 REPORT_SECONDS = 2.0
 """How long a report may take to print, times the flavour's factor."""
 QUIET_SECONDS = 0.3
+LOST_SECONDS = 0.5
+"""How long partitions may take to go when the kernel has lost the task that held them: most never do."""
 _POLL = 0.05
 
 
@@ -29,7 +31,7 @@ def check_afterwards(lab: BaseLab, mark: ScenarioMark, evidence: Evidence, ledge
     try:
         lines = lab.kernel_log.since(lab.log_mark)
         lab.log_mark = lab.kernel_log.mark()
-        left = lab.partitions_left()
+        left = lab.partitions_left(LOST_SECONDS if evidence.lost else GONE_BUDGET)
     except GuestDied as e:
         lab.spoil(f"the guest died: {e.what}")
         evidence.died(e)

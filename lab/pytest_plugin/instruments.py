@@ -66,6 +66,11 @@ class Evidence:
         """The guest did not live to the end of the checks."""
         self._recording.error(error)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the scenario ended because the guest, or the driver in it, does not answer any more."""
+        return "died" in self._recording.observations
+
     def allowed(self, entry: str, title: str) -> None:
         """A splat that an entry of the allow-list explains: told, never a failure."""
         self._recording.allowed.append((entry, title))

@@ -147,12 +147,12 @@ class BaseLab:
             )
         return ids[0]
 
-    def partitions_left(self) -> list[int]:
-        """Children that are still there after the driver had its time to take destroyed ones away. Empty
-        where nobody sees them: ask ``witness.sees_children`` before that counts for anything."""
+    def partitions_left(self, budget: float = GONE_BUDGET) -> list[int]:
+        """Children that are still there after the driver had ``budget`` seconds to take destroyed ones away.
+        Empty where nobody sees them: ask ``witness.sees_children`` before that counts for anything."""
         if not self.witness.sees_children:
             return []
-        return self.settle(self.witness.children, GONE_BUDGET)
+        return self.settle(self.witness.children, budget)
 
     def wait_gone(self, partition: int) -> None:
         """Wait until nobody knows a destroyed partition any more. AssertionError when it stays,

@@ -9,7 +9,7 @@ reached the VMM. Numbers inside these words are hexadecimal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +54,15 @@ class VmmError(LabError):
         self.op = op
         self.errno_name = errno_name
         self.text = text
+
+
+def errno_of(request: Callable[[], object]) -> str:
+    """The errno's name that a request of the VMM ends with; "" when it was done."""
+    try:
+        request()
+    except VmmError as e:
+        return e.errno_name
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

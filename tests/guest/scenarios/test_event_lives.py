@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from lab.child.protocol import COUNTERS, Access, VmmError
+from lab.child.msi import APIC_LDR, LEVEL, LOGICAL_MSI, LOWEST_PRIORITY, MEMBER, MSI
+from lab.child.protocol import COUNTERS, Access, VmmError, errno_of
 from lab.root import leaks
 
 scenario = pytest.mark.scenario
@@ -15,12 +16,6 @@ BELL = 0x2_0000_0300
 """A GPA at 8 GiB that no region covers."""
 ANSWER = 2.0
 VECTOR, OTHER_VECTOR = 0x41, 0x52
-MSI = 0xFEE00000
-LEVEL = 1 << 15
-APIC_LDR = 0xFEE000D0
-MEMBER = 1
-LOGICAL_MSI = MSI | MEMBER << 12 | 1 << 2
-LOWEST_PRIORITY = 1 << 8
 INVALID_PARAMETER = 0x0005
 REPEATS = 50
 SLOW = 4
@@ -55,15 +50,6 @@ def interrupted(child, event, vector, count, why):
         pytest.fail(f"{why}: {e}")
     assert result.ok, f"{why}: {result}"
     assert child.interrupts(vector) == count
-
-
-def refused(call):
-    """The errno's name, or "" when the driver did it."""
-    try:
-        call()
-    except VmmError as e:
-        return e.errno_name
-    return ""
 
 
 @scenario()
@@ -150,7 +136,7 @@ def test_removed_event_is_nobodys_when_the_request_returns(child, evidence):
         f"event take {event}",
     ]
     child.urgent(True)
-    said = refused(partial(child.repeat, REPEATS, taken))
+    said = errno_of(partial(child.repeat, REPEATS, taken))
     child.urgent(False)
     interrupted(child, other, OTHER_VECTOR, 1, "an event does not interrupt")
     evidence.observe("interrupts of a removed event", child.interrupts(VECTOR))
@@ -181,7 +167,7 @@ def test_one_of_two_resampled_events_goes_and_the_other_stays(child, evidence):
 def test_resampled_event_needs_a_level_interrupt(child, evidence):
     listening(child, {1: (MSI, VECTOR), 2: (LOGICAL_MSI, OTHER_VECTOR | LEVEL)})
     event, resample = child.new_event(), child.new_event()
-    said = {gsi: refused(partial(child.irqfd, event, gsi, resample)) for gsi in (1, 3, 2)}
+    said = {gsi: errno_of(partial(child.irqfd, event, gsi, resample)) for gsi in (1, 3, 2)}
     evidence.observe("refused with", said)
     assert said == {1: "EINVAL", 3: "EINVAL", 2: ""}
 
@@ -196,8 +182,8 @@ def test_doorbells_of_one_event_are_removed_one_by_one(child):
         child.ioeventfd(event, BELL, 4, value, remove=True)
         assert write(child, BELL, 4, value) is not None, f"value {value} still rings"
         assert child.read_event(event) == 0
-    assert refused(partial(child.ioeventfd, event, BELL, 4, 9, remove=True)) == "ENOENT"
-    assert refused(partial(child.ioeventfd, event, BELL, 4, remove=True)) == "ENOENT"
+    assert errno_of(partial(child.ioeventfd, event, BELL, 4, 9, remove=True)) == "ENOENT"
+    assert errno_of(partial(child.ioeventfd, event, BELL, 4, remove=True)) == "ENOENT"
     assert write(child, BELL, 4, 3) is None, "the doorbell that is left does not ring"
     assert child.read_event(event, ANSWER) == 1
 
@@ -209,7 +195,7 @@ def test_refused_doorbell_leaves_no_port(child, ledger, evidence, call):
     event = child.new_event()
     fault = ledger.inject(call, status=INVALID_PARAMETER, count=3)
     position = ledger.mark()
-    said = [refused(partial(child.ioeventfd, event, BELL, 4, value)) for value in range(3)]
+    said = [errno_of(partial(child.ioeventfd, event, BELL, 4, value)) for value in range(3)]
     assert fault.hits == 3, "the failure was never reached"
     child.ioeventfd(event, BELL, 4, 7)
     assert write(child, BELL, 4, 7) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from lab.child.msi import APIC_LDR, LEVEL, LOGICAL_MSI, MEMBER, MSI
 from lab.child.protocol import COUNTERS, PDPT, Access
 from lab.hypervisor.names import Event
 from lab.model.ledger import RecordKind
@@ -16,12 +17,6 @@ VALUE = 0x1122334455667788
 ANSWER = 2.0
 """Seconds in which an event has to come."""
 VECTOR, OTHER_VECTOR = 0x41, 0x52
-MSI = 0xFEE00000
-LEVEL = 1 << 15
-APIC_LDR = 0xFEE000D0
-MEMBER = 1
-"""The child's own bit among the logical destinations."""
-LOGICAL_MSI = MSI | MEMBER << 12 | 1 << 2
 PAGE_VECTORS = 7
 """So many vectors a VP's register page has room for."""
 

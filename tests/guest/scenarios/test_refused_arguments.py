@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from lab.child import requests as rq
-from lab.child.protocol import Access, VmmError
+from lab.child.msi import MSI
+from lab.child.protocol import Access, errno_of
 
 scenario = pytest.mark.scenario
 BELL = 0x2_0000_0200
@@ -19,16 +19,6 @@ GFN = 0x100000
 LAST_GFN = (1 << 64) - 1
 RAM_WORD = 0x0123_4567_89AB_CDEF
 VECTOR = 0x43
-MSI = 0xFEE00000
-
-
-def refused(call: Callable[[], object]) -> str:
-    """The errno's name, or "" when the driver did it."""
-    try:
-        call()
-    except VmmError as e:
-        return e.errno_name
-    return ""
 
 
 @scenario()
@@ -36,12 +26,12 @@ def test_regions_that_share_a_page_are_refused_and_neighbours_are_not(child, evi
     child.create_partition(vps=1)
     child.map_anonymous(gfn=0x8000, pages=4)
     said = {
-        "begins on the last page": refused(lambda: child.map_anonymous(gfn=0x8003, pages=4)),
-        "ends on the first page": refused(lambda: child.map_anonymous(gfn=0x7FFD, pages=4)),
-        "inside": refused(lambda: child.map_anonymous(gfn=0x8001, pages=1)),
-        "around": refused(lambda: child.map_anonymous(gfn=0x7FF0, pages=64)),
-        "behind": refused(lambda: child.map_anonymous(gfn=0x8004, pages=4)),
-        "before": refused(lambda: child.map_anonymous(gfn=0x7FFC, pages=4)),
+        "begins on the last page": errno_of(lambda: child.map_anonymous(gfn=0x8003, pages=4)),
+        "ends on the first page": errno_of(lambda: child.map_anonymous(gfn=0x7FFD, pages=4)),
+        "inside": errno_of(lambda: child.map_anonymous(gfn=0x8001, pages=1)),
+        "around": errno_of(lambda: child.map_anonymous(gfn=0x7FF0, pages=64)),
+        "behind": errno_of(lambda: child.map_anonymous(gfn=0x8004, pages=4)),
+        "before": errno_of(lambda: child.map_anonymous(gfn=0x7FFC, pages=4)),
     }
     evidence.observe("refused with", said)
     assert said == {**dict.fromkeys(list(said)[:4], "EEXIST"), "behind": "", "before": ""}
@@ -53,7 +43,7 @@ def test_regions_that_share_a_page_are_refused_and_neighbours_are_not(child, evi
 def test_device_region_that_wraps_round_is_refused(lab, child, device, evidence, first):
     lab.passthrough(device)
     child.create_partition(vps=1)
-    said = refused(lambda: child.map_bar(device.bdf, device.bar, first, 4))
+    said = errno_of(lambda: child.map_bar(device.bdf, device.bar, first, 4))
     evidence.observe("refused with", said)
     assert said == "EINVAL", "a region is taken whose last page is below its first"
     region = child.map_bar(device.bdf, device.bar, GFN, 4)
@@ -69,7 +59,7 @@ def test_ram_of_the_root_is_not_given_away_as_device_memory(child, evidence):
     child.host_write(own, 0, 8, RAM_WORD)
     (ram,) = [region for region in child.live() if region.gfn == own.gfn]
     ((_, _, spa),) = ram.behind
-    said = refused(lambda: child.map_physical(spa << 12, GFN, 1))
+    said = errno_of(lambda: child.map_physical(spa << 12, GFN, 1))
     evidence.observe("the region", f"is refused with {said}" if said else "is accepted")
     if said:
         return
@@ -84,10 +74,10 @@ def test_doorbells_for_the_same_write_are_refused(child, evidence):
     event, other = child.new_event(), child.new_event()
     child.ioeventfd(event, BELL, 4, 7)
     said = {
-        "same value": refused(lambda: child.ioeventfd(other, BELL, 4, 7)),
-        "any value": refused(lambda: child.ioeventfd(other, BELL, 4)),
-        "other value": refused(lambda: child.ioeventfd(other, BELL, 4, 8)),
-        "beyond the last address": refused(lambda: child.ioeventfd(other, (1 << 64) - 4, 8, 7)),
+        "same value": errno_of(lambda: child.ioeventfd(other, BELL, 4, 7)),
+        "any value": errno_of(lambda: child.ioeventfd(other, BELL, 4)),
+        "other value": errno_of(lambda: child.ioeventfd(other, BELL, 4, 8)),
+        "beyond the last address": errno_of(lambda: child.ioeventfd(other, (1 << 64) - 4, 8, 7)),
     }
     evidence.observe("refused with", said)
     assert said == {
@@ -104,7 +94,7 @@ def test_event_that_has_an_interrupt_gets_no_second_one(child, evidence):
     child.routes({5: (MSI, VECTOR), 6: (MSI, VECTOR + 1)})
     event = child.new_event()
     child.irqfd(event, 5)
-    said = [refused(partial(child.irqfd, event, gsi)) for gsi in (5, 6)]
+    said = [errno_of(partial(child.irqfd, event, gsi)) for gsi in (5, 6)]
     evidence.observe("refused with", said)
     assert said == ["EBUSY", "EBUSY"]
     # And the driver has let go of its lock.
@@ -124,7 +114,7 @@ def test_removal_must_name_the_whole_region(child, evidence):
     child.create_partition(vps=1)
     region = child.map_anonymous(gfn=0x8000, pages=4)
     said = {
-        f"{pages} pages": refused(partial(child.remove_pages, region.id, pages)) for pages in (1, 3, 5, 8)
+        f"{pages} pages": errno_of(partial(child.remove_pages, region.id, pages)) for pages in (1, 3, 5, 8)
     }
     somewhere = (rq.Buffer(16, 4 * PAGE),)
     for what, gfn in (("another address", 0x8000), ("the second page", 0x8001), ("nothing", 0x9000)):

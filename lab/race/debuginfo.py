@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import io
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,11 +69,13 @@ class Function:
 class DebugInfo:
     """``path``: the module with debug information; ``sections``: where its sections are loaded.
 
-    LabUnavailable when there is no debug information in it.
+    LabUnavailable when there is no debug information in it. Several threads may ask.
     """
 
     def __init__(self, path: Path, sections: Mapping[str, int]) -> None:
         self._where = str(path)
+        # elftools reads all of a file through one stream.
+        self._reading = threading.RLock()
         try:
             elf = ELFFile(io.BytesIO(_placed(path.read_bytes(), sections)))
             if not elf.has_dwarf_info():
@@ -85,6 +88,10 @@ class DebugInfo:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The line table, by address: only rows at which a statement begins."""
+        with self._reading:
+            return self._read_rows()
+
+    def _read_rows(self) -> tuple[Row, ...]:
         found = []
         for unit in self._units:
             program = self._dwarf.line_program_for_CU(unit)
@@ -109,6 +116,10 @@ class DebugInfo:
     @cached_property
     def functions(self) -> dict[str, Function]:
         """Functions that the module's own files define, by name."""
+        with self._reading:
+            return self._read_functions()
+
+    def _read_functions(self) -> dict[str, Function]:
         found: dict[str, tuple[str, int, list[Instance]]] = {}
         for unit in self._units:
             names = self._files(unit)
@@ -150,10 +161,11 @@ class DebugInfo:
     def offsets(self, structure: str) -> dict[str, int]:
         """Members of a structure and their offsets in bytes, those of unnamed parts included. LabUnavailable
         when the module does not know it."""
-        for unit in self._units:
-            for die in unit.get_top_DIE().iter_children():
-                if die.tag == "DW_TAG_structure_type" and _name(die) == structure and die.has_children:
-                    return dict(_members(die, 0))
+        with self._reading:
+            for unit in self._units:
+                for die in unit.get_top_DIE().iter_children():
+                    if die.tag == "DW_TAG_structure_type" and _name(die) == structure and die.has_children:
+                        return dict(_members(die, 0))
         raise LabUnavailable(f"no struct {structure} in the debug information", where=self._where)
 
     def _files(self, unit: CompileUnit) -> dict[int, str]:

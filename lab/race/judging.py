@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ class RecipesUnderTest:
             builder.progress.step(number, len(wanted), f"{PREFIX}{recipe.id}")
             found = kept.find(recipe, out) if kept else None
             if found is None:
-                found = judge(recipe, kernel, runner, out)
+                found = _judged(recipe, kernel, runner, out)
                 if kept:
                     kept.keep(recipe, found, out)
             return found
@@ -133,6 +134,15 @@ class Kept:
 
     def _of(self, recipe: Recipe) -> str:
         return digest(self._key, repr(replace(recipe, where="")))
+
+
+def _judged(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner, out: Path) -> ScenarioOutcome:
+    """As ``judge``; what breaks in the lab's own code is doubt about this recipe, not the end of the run."""
+    try:
+        return judge(recipe, kernel, runner, out)
+    except Exception as e:
+        told = tuple(traceback.format_exc().splitlines())
+        return _outcome(recipe, Verdict.INCONCLUSIVE, (f"lab: {type(e).__name__}: {e}",), told)
 
 
 def judge(recipe: Recipe, kernel: RaceKernel, runner: RaceRunner, out: Path | None = None) -> ScenarioOutcome:

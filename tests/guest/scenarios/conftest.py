@@ -206,36 +206,18 @@ KNOWN_ON_BASE = {
     "look_at_the_access_bitmap_changes_nothing": "no operation is taken for that of setting the bits",
     "traced_withdrawal_is_what_the_hypervisor_gave_back": "the trace leaves out the last batch",
     "waking_a_halted_vp_takes_no_sleeping_lock_in_hard_interrupt": "C21: a wait queue's lock is taken",
+    "ring_of_a_doorbell_takes_no_sleeping_lock_in_hard_interrupt": "an eventfd is signalled there",
 }
 """Defects of every kernel that was tried, which the embedded series does not touch. ``hvlab validate`` judges
 them as any other; the project's own tests expect them to fail, and complain when they do not."""
-_RINGS = "a doorbell's eventfd is signalled in hard interrupt context"
-KNOWN_WITH_LOCKDEP = dict.fromkeys(
-    (
-        "write_to_a_doorbell_signals_and_does_not_reach_the_vmm",
-        "write_of_another_value_or_width_reaches_the_vmm",
-        "doorbells_for_any_value_and_any_width_take_every_write",
-        "two_doorbells_at_one_address_are_told_apart_by_value",
-        "many_rings_from_two_vps_signal_and_none_reaches_the_vmm",
-        "removed_doorbell_reaches_the_vmm_again",
-        "end_of_a_level_interrupt_signals_the_resample_event",
-        "one_of_two_resampled_events_goes_and_the_other_stays",
-        "doorbells_of_one_event_are_removed_one_by_one",
-        "refused_doorbell_leaves_no_port",
-    ),
-    _RINGS,
-)
-"""The same where lockdep looks on."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where nobody takes the outcomes from a report, a known defect is no failure of the lab."""
     if config.getoption("--hvlab-report"):
         return
-    flavour = config.getoption("--hvlab-flavour")
-    known = KNOWN_ON_BASE | (KNOWN_WITH_LOCKDEP if flavour in ("debug", "lockdep") else {})
     for item in items:
-        why = known.get(item.name.split("[")[0].removeprefix("test_"))
+        why = KNOWN_ON_BASE.get(item.name.split("[")[0].removeprefix("test_"))
         if why:
             item.add_marker(pytest.mark.xfail(reason=why, strict=True))
 

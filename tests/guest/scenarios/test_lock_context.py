@@ -11,6 +11,9 @@ scenario = pytest.mark.scenario
 APIC_LVT_TIMER, APIC_COUNT, APIC_DIVIDE = 0xFEE00320, 0xFEE00380, 0xFEE003E0
 DIVIDE_BY_128 = 0b1010
 VECTOR = 0x41
+BELL = 0x2_0000_0500
+"""A GPA at 8 GiB that no region covers."""
+ANSWER = 2.0
 
 
 def lockdep_is_on(root, evidence, when):
@@ -36,6 +39,20 @@ def test_waking_a_halted_vp_takes_no_sleeping_lock_in_hard_interrupt(child, root
     assert all(r.ok for r in results), f"the VP did not take its timer's interrupt: {results[-1]}"
     evidence.observe("timer interrupts of the halted VP", child.interrupts(VECTOR))
     assert lockdep_is_on(root, evidence, "afterwards"), "lockdep went off when the VP was woken"
+
+
+@scenario(detectors=("wait-context",), unfixed=True)
+def test_ring_of_a_doorbell_takes_no_sleeping_lock_in_hard_interrupt(child, root, evidence):
+    """Its event is signalled by the interrupt's handler. Without the lab's fix of just that."""
+    if not lockdep_is_on(root, evidence, "beforehand"):
+        evidence.doubt("lockdep was off before the doorbell rang")
+    child.create_partition(vps=1)
+    event = child.new_event()
+    child.ioeventfd(event, BELL, 4)
+    (result,) = child.access([Access(BELL, 4, "write", 1)])
+    assert result.message is None, f"the write reached the VMM as {result.message}"
+    evidence.observe("signals of the doorbell", child.read_event(event, ANSWER))
+    assert lockdep_is_on(root, evidence, "afterwards"), "lockdep went off when the doorbell rang"
 
 
 @scenario(claims=("C1",), detectors=("atomic-sleep",), needs=("map_on_first_touch",))

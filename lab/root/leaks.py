@@ -98,7 +98,8 @@ def growing(counts: Sequence[Count], rounds: int, share: float = 0.75) -> list[s
     """Numbers that never fall from look to look, ``rounds`` apart, grow in both halves, and by ``share`` a
     round or more in all. The work in between was equal: a cache that fills or noise does not do that.
 
-    A single fall is forgiven where all but two steps are as steep as that: one look was off.
+    A single fall is forgiven where all but two steps are as steep as that, and no look shows less than what
+    would have leaked by then: one look was off.
     Used pages go up and down by hundreds; they must grow by PAGES_SHARE a round from look to look.
     """
     if len(counts) < 3:
@@ -112,7 +113,10 @@ def growing(counts: Sequence[Count], rounds: int, share: float = 0.75) -> list[s
         half, total = values[len(values) // 2], rounds * len(steps)
         floor = PAGES_SHARE * rounds if name == USED else 0
         steep = sum(step >= share * rounds for step in steps)
-        steady = name != USED and steep >= max(3, len(steps) - 2) and sum(step < 0 for step in steps) == 1
+        # What leaked is there at every look: after a fall, too.
+        there = all(value - values[0] >= share * rounds * n for n, value in enumerate(values))
+        one_fall = sum(step < 0 for step in steps) == 1
+        steady = name != USED and there and one_fall and steep >= max(3, len(steps) - 2)
         if (
             (steady or min(steps) >= floor)
             and values[0] < half < values[-1]

@@ -73,6 +73,7 @@ def test_a_leak_of_every_round_is_told(name: str, values: list[int]) -> None:
         ("slab kmalloc-512", [700, 760, 720, 790]),
         ("slab dentry", [700, 900, 900, 900]),
         ("slab kmalloc-8", [700, 800, 760, 860, 800, 880]),
+        ("slab maple_node", [130, 174, 238, 250, 130, 302]),
         ("slab dentry", [700, 710, 720, 730]),
         ("slab vmap_area", [120, 240, 300, 420]),
         ("slab kmemleak_scan_area", [56, 96, 136, 175]),

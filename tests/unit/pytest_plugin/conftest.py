@@ -54,7 +54,8 @@ class FakeLab:
     def symbolise(self, address):
         return hex(address)
 
-    def partitions_left(self):
+    def partitions_left(self, budget):
+        self.world.patience.append(budget)
         return []
 
     def close(self):
@@ -71,6 +72,8 @@ class World:
         self.boots = []
         self.closed = 0
         self.kept = []
+        self.patience = []
+        """How long partitions were given to go, after each scenario."""
         self.boot_accidents = []
         self.probe_accidents = []
         self.stacks = ""

@@ -7,6 +7,8 @@ import pytest
 
 from lab.model.errors import GuestDied
 from lab.pytest_plugin import session
+from lab.pytest_plugin.afterwards import LOST_SECONDS
+from lab.validate.base import GONE_BUDGET
 
 pytest_plugins = ["pytester"]
 
@@ -224,6 +226,16 @@ def test_two(lab): pass
     (file,) = [f for f in outcomes(events)["one"]["files"] if f.endswith("last-words.txt")]
     assert "state D" in (tmp_path / file).read_text()
     assert len(world.boots) == 2, "a lab with a stuck driver is not used again"
+
+
+def test_partitions_of_a_lost_task_are_not_waited_for(run, world):
+    run("""
+@pytest.mark.scenario()
+def test_one(lab): raise GuestDied("task 88 does not answer", kind="driver-hang", phase="running the VMM")
+@pytest.mark.scenario()
+def test_two(lab): assert False
+""")
+    assert world.patience == [LOST_SECONDS, GONE_BUDGET]
 
 
 def test_interrupted_run_has_no_end(run, world):

@@ -137,6 +137,8 @@ def exit_code(judgement: Judgement, base_run: Runs) -> ExitCode:
     return ExitCode.PASS if judgement.verdict is Verdict.PASS else ExitCode.INCONCLUSIVE
 
 
+CUT_SHORT = "the scenario run ended early"
+"""How a run's reason begins when not all of its scenarios had their turn."""
 _APPLY = "the series does not apply"
 _FIXED = "fixed by the series"
 _STILL = "still failing, as on base"
@@ -262,12 +264,15 @@ def _judge_run(run: KernelRun, base: tuple[KernelRun, ...], found: _Findings) ->
         text = f"the patched kernel ({run.flavour}) ended in phase {run.failed_phase}: {why}"
         (found.fails if run.verdict is Verdict.FAIL else found.doubts).append(text)
     elif run.verdict is not Verdict.PASS:
+        cut = [reason for reason in run.reasons if reason.startswith(CUT_SHORT)]
+        found.doubts += [f"the patched kernel ({run.flavour}): {reason}" for reason in cut]
         settled = [settle(o, run.detectors, run.flavour) for o in run.outcomes]
         explained = bool(run.splats) or any(o.verdict not in (None, Verdict.PASS) for o in settled)
-        if explained or (not run.outcomes and not run.reasons):
+        others = [reason for reason in run.reasons if reason not in cut]
+        if explained or (not others and (cut or not run.outcomes)):
             return
         sound = all(b.verdict is Verdict.PASS for b in base if b.flavour == run.flavour)
-        text = f"the patched kernel ({run.flavour}) as a whole: {why}"
+        text = f"the patched kernel ({run.flavour}) as a whole: {'; '.join(others) or 'no reason recorded'}"
         (found.fails if run.verdict is Verdict.FAIL and sound else found.doubts).append(text)
 
 

@@ -6,12 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lab.judge.verdict import kernel_verdict, series_verdict
+from lab.judge.verdict import CUT_SHORT, kernel_verdict, series_verdict
 from lab.model.result import KernelRun, ScenarioOutcome, ValidateResult
 from lab.model.verdict import Judgement, Verdict
-
-_CUT_SHORT = "the scenario run "
-"""How lab.validate.runs begins a reason that is about a run as a whole."""
 
 
 def rejudge(
@@ -42,7 +39,7 @@ def rejudge(
         if run.failed_phase or tuple(kept) == run.outcomes:
             return run
         own = kernel_verdict(kept, run.detectors, flavour=run.flavour, splats=run.splats)
-        cut = tuple(r for r in run.reasons if r.startswith(_CUT_SHORT))
+        cut = tuple(r for r in run.reasons if r.startswith(CUT_SHORT))
         verdict = Verdict.INCONCLUSIVE if cut and own.verdict is Verdict.PASS else own.verdict
         return replace(run, outcomes=tuple(kept), verdict=verdict, reasons=(*cut, *own.reasons))
 

@@ -26,7 +26,7 @@ from lab.build.standin import StandIn, build_standin
 from lab.build.vmm import build_vmm
 from lab.cache import Cache
 from lab.hashing import digest, file_sha256, tree_digest
-from lab.judge.verdict import kernel_verdict, settle
+from lab.judge.verdict import CUT_SHORT, kernel_verdict, settle
 from lab.machine import spawn
 from lab.model.kernel import KernelImage
 from lab.model.result import DetectorProof, KernelRun, PhaseTime
@@ -128,7 +128,7 @@ class Runner:
 
             driven = self._drive(plan, quick)
             why = (
-                "" if driven.report.complete else f"ended early (status {driven.exit_status}), see pytest.log"
+                "" if driven.report.complete else f"{CUT_SHORT} (status {driven.exit_status}), see pytest.log"
             )
             run = self._judge(plan, driven.report, proofs, why)
         if plan.side == "base" and driven.report.complete and not run.failed_phase and _settled(run):
@@ -197,7 +197,7 @@ class Runner:
         own = kernel_verdict(outcomes, detectors, flavour=kernel.flavour, splats=splats)
         verdict, reasons = own.verdict, list(own.reasons)
         if cut_short:
-            reasons.append(f"the scenario run {cut_short}")
+            reasons.append(cut_short)
             verdict = Verdict.FAIL if verdict is Verdict.FAIL else Verdict.INCONCLUSIVE
         return replace(
             run,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.judge.armed import required
-from lab.judge.verdict import compare_runs, exit_code, kernel_verdict, series_verdict, settle
+from lab.judge.verdict import CUT_SHORT, compare_runs, exit_code, kernel_verdict, series_verdict, settle
 from lab.model.errors import ExitCode
 from lab.model.result import DetectorProof, KernelRun, ScenarioOutcome
 from lab.model.verdict import Change, Judgement, Verdict
@@ -364,6 +364,19 @@ def test_doubtful_run_with_clean_scenarios_is_no_pass() -> None:
     judgement, code = judge(run("base", outcome(PASS)), patched)
     assert code == 3
     assert "ledger lost 12 records" in judgement.reasons[0]
+
+
+@pytest.mark.parametrize("more", [(), ("ledger lost 12 records",)])
+def test_run_that_ended_early_is_no_pass_though_a_failure_explains_its_doubt(more: tuple[str, ...]) -> None:
+    """What had no turn, base may lack: then nothing else tells that it is missing."""
+    cut = f"{CUT_SHORT} (status -9), see pytest.log"
+    patched = run("patched", outcome(FAIL), verdict=FAIL, reasons=("s: because", *more, cut))
+    judgement, code = judge(run("base", outcome(FAIL)), patched)
+    assert (judgement.verdict, code) == (DOUBT, 3)
+    assert judgement.reasons[0] == f"the patched kernel (plain): {cut}"
+    clean = run("patched", outcome(PASS), verdict=DOUBT, reasons=(*more, cut))
+    judgement, code = judge(run("base", outcome(PASS)), clean)
+    assert code == 3 and len(judgement.reasons) == 1 + len(more)
 
 
 def test_one_flavour_that_fails_fails_the_series() -> None:

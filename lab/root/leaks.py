@@ -127,10 +127,15 @@ def growing(counts: Sequence[Count], rounds: int, share: float = 0.75) -> list[s
     return lines
 
 
+def has_kmemleak(root: Root) -> bool:
+    """Whether the kernel can look for unreferenced objects."""
+    return not root.run(f"[ -w {_KMEMLEAK} ]", check=False).rc
+
+
 def kmemleak(root: Root) -> list[str] | None:
     """Scan for unreferenced objects; stacks of those that the driver allocated, one line each. None when
     the kernel has no kmemleak. Objects younger than five seconds do not count there."""
-    if root.run(f"[ -w {_KMEMLEAK} ]", check=False).rc:
+    if not has_kmemleak(root):
         return None
     for _ in range(2):  # an object must be found unreferenced with the same checksum twice
         root.run(f"echo scan >{_KMEMLEAK}", 120.0)

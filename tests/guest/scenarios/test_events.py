@@ -345,7 +345,7 @@ def test_end_of_a_level_interrupt_to_one_vp_signals_the_resample_event(child, le
     child.write_event(event)
     (result,) = child.access(wait(child, "halt", VECTOR, 1))
     assert result.ok
-    signals = child.read_event(resample, ANSWER)
+    signals = child.read_event(resample, ANSWER / 2)
     evidence.observe("resampled", signals)
     if ledger.complete:
         taken, asked = how_raised(ledger, position)

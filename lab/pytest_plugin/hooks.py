@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -56,7 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--hvlab-stop-at-failure", action="store_true", help="end the run at the first scenario that fails")
     add("--hvlab-fresh", action="store_true", help="boot each lab from the start, never from a snapshot")
-    add("--hvlab-share", metavar="K/N", help="only every N-th scenario, from the K-th on")
+    add(
+        "--hvlab-together",
+        metavar="DIR",
+        type=Path,
+        help="only scenarios that no other process with this folder has taken",
+    )
     add("--hvlab-out", metavar="DIR", type=Path, help="folder for evidence files")
     add("--hvlab-report", metavar="FILE", type=Path, help="write outcomes as JSON lines")
     add("--hvlab-counters", metavar="DIR", type=Path, help="keep the counters of a profiled kernel here")
@@ -109,23 +113,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     running = boot(first[-1]) if first else (False, ())
     late = [p for p in marks if p[1] is not None and not quick(p[1])]
     rest = sorted(late, key=lambda p: (boot(p) != running, boot(p)))
-    if share := config.getoption("--hvlab-share"):
-        first, rest = _shared(first, share), _shared(rest, share)
+    if config.getoption("--hvlab-together"):
+        # What takes long comes early, so that no process is left alone with it at the end.
+        rest.sort(key=lambda p: (boot(p) != running, boot(p), not (p[1] and p[1].slow)))
         marks = [*first, *rest]
     # Tests that are no scenarios keep their order and come last, when no lab has to be kept for others.
     items[:] = [item for item, _ in first + rest] + [item for item, mark in marks if mark is None]
     config.stash[SESSION].quick_left = sum(quick(m) for _, m in marks)
-
-
-T = TypeVar("T")
-
-
-def _shared(items: Sequence[T], share: str) -> list[T]:
-    """Every N-th of ``items`` from the K-th on, for ``K/N``. UsageError for anything else."""
-    number, _, count = share.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise pytest.UsageError(f"--hvlab-share is K/N, not {share}")
-    return list(items[int(number) - 1 :: int(count)])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -136,6 +130,11 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if mark is None:
         session.drop()
         return None
+    if session.options.together is not None:
+        if not session.take(scenario_id(item)):
+            return True
+        # Nobody knows which one is next.
+        nextitem = None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = []
     for attempt in (1, 2):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from lab.hashing import digest
 from lab.judge.armed import lacking
 from lab.judge.splats import parse
 from lab.machine.qemu import not_booted
@@ -52,6 +53,8 @@ class SessionOptions:
     keep: str | None
     counters: Path | None = None
     fresh: bool = False
+    together: Path | None = None
+    """A folder of processes that run scenarios together, where they note what each has taken."""
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> SessionOptions:
@@ -78,6 +81,7 @@ class SessionOptions:
             keep=get("--hvlab-keep"),
             counters=get("--hvlab-counters"),
             fresh=get("--hvlab-fresh"),
+            together=get("--hvlab-together"),
         )
 
 
@@ -306,6 +310,21 @@ class LabSession:
             self._lab.close()
         self._lab = None
 
+    def take(self, scenario: str) -> bool:
+        """Whether it is for this process to run, of those that run scenarios together. Ask once."""
+        assert self.options.together is not None
+        try:
+            (self.options.together / digest(scenario)).touch(exist_ok=False)
+        except FileExistsError:
+            self._one_less()
+            return False
+        return True
+
+    def _one_less(self) -> None:
+        self.quick_left -= 1
+        if self.quick_left == 0 and self._writer:
+            self._writer.write("quick")
+
     def finish_scenario(self) -> bool:
         """Judge and report what the scenario recorded. Whether it failed."""
         recording, self.recording = self.recording, None
@@ -320,9 +339,7 @@ class LabSession:
             self._counters.take(self._lab, outcome.id)
         if self._writer:
             self._writer.write("outcome", **outcome_to_json(outcome))
-        self.quick_left -= 1
-        if self.quick_left == 0 and self._writer:
-            self._writer.write("quick")
+        self._one_less()
         if outcome.verdict is Verdict.FAIL and self._keep and self._lab is not None:
             self._lab.keep()
             self.note(f"{outcome.id} failed: the lab stays up, see hvlab ssh --name {self._keep}")

@@ -56,8 +56,8 @@ class DriveRequest:
     fresh: bool = False
     """Boot each lab from the start, never from a snapshot."""
     share: int = 1
-    shares: int = 1
-    """Only every ``shares``-th scenario, beginning with number ``share``: others run the rest meanwhile."""
+    together: Path | None = None
+    """Only what no other process with this folder has taken; ``share`` numbers them from 1."""
 
     def named(self, name: str) -> Path:
         """A file of this run in the output folder, which the shares of one run have in common."""
@@ -120,8 +120,8 @@ def pytest_argv(request: DriveRequest, kernel_file: Path, report: Path) -> list[
         argv.append("--hvlab-stop-at-failure")
     if request.fresh:
         argv.append("--hvlab-fresh")
-    if request.shares > 1:
-        argv.append(f"--hvlab-share={request.share}/{request.shares}")
+    if request.together is not None:
+        argv.append(f"--hvlab-together={request.together}")
     if request.keep:
         argv.append(f"--hvlab-keep={request.keep}")
     return argv
@@ -167,7 +167,7 @@ def drive(
         raise LabUnavailable(
             "the scenario run broke", where=str(log), detail="\n".join(output.splitlines()[-15:])
         )
-    if status == NOTHING and not report.outcomes and request.shares == 1:
+    if status == NOTHING and not report.outcomes and request.together is None:
         raise nothing_selected(request)
     return DriveResult(report, status, output, wall)
 

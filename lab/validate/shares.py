@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 
+from lab.cache import remove_tree
 from lab.model.result import ScenarioOutcome
 from lab.progress import Progress, Together
 from lab.validate.drive import NOTHING, DriveRequest, DriveResult, drive, nothing_selected
@@ -18,6 +19,10 @@ from lab.validate.exchange import Report
 
 MAX_SHARES = 2
 """A guest has one busy thread; more of them than processors gain nothing, and each costs a boot."""
+
+
+TAKEN = "taken"
+"""The folder where processes note what they have taken."""
 
 
 def shares_for(others: int) -> int:
@@ -32,26 +37,34 @@ def drive_shared(
     on_quick: Callable[[Report], None] | None = None,
     stop: threading.Event | None = None,
 ) -> DriveResult:
-    """As ``drive``, by ``shares`` processes side by side. What one of them raises ends the others."""
+    """As ``drive``, by ``shares`` processes side by side, each of which takes the next scenario that nobody
+    has taken. What one of them raises ends the others."""
     if shares <= 1 or request.order:
         return drive(request, progress, on_quick, stop)
     halt = _Either(stop)
     quick = _Quick(shares, on_quick)
-    together = Together(progress)
+    told = Together(progress)
+    taken = request.out / TAKEN
+    remove_tree(taken)
+    taken.mkdir(parents=True)
 
     def one(number: int) -> DriveResult:
-        share = replace(request, share=number, shares=shares)
-        done = drive(share, together.part(f"part {number}"), partial(quick.done, number), halt)
+        share = replace(request, share=number, together=taken)
+        done = drive(share, told.part(f"part {number}"), partial(quick.done, number), halt)
         quick.done(number, done.report)
         return done
 
-    with ThreadPoolExecutor(max_workers=shares) as pool:
-        futures = [pool.submit(one, number) for number in range(1, shares + 1)]
-        try:
-            results = [future.result() for future in as_completed(futures)]
-        except BaseException:
-            halt.set()
-            raise
+    try:
+        with ThreadPoolExecutor(max_workers=shares) as pool:
+            futures = [pool.submit(one, number) for number in range(1, shares + 1)]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                halt.set()
+                raise
+    finally:
+        remove_tree(taken)
     results = [future.result() for future in futures]
     if not any(r.report.outcomes for r in results) and all(r.exit_status == NOTHING for r in results):
         raise nothing_selected(request)

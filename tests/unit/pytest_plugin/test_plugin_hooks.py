@@ -95,6 +95,39 @@ def test_equal_boots_lie_side_by_side(run, world):
     assert world.closed == 2
 
 
+MANY = """
+import pathlib
+RUN = pathlib.Path({ran!r})
+def note(name):
+    with RUN.open("a") as file: print(name, file=file)
+@pytest.fixture(scope="module")
+def module(): note("module")
+@pytest.mark.scenario(quick=True)
+def test_quick(module): note("quick")
+@pytest.mark.scenario()
+def test_short(module): note("short")
+@pytest.mark.scenario(slow=True)
+def test_long(): note("long")
+@pytest.mark.scenario(kernel_args=("x",))
+def test_other(module): note("other")
+def test_no_scenario(): note("no scenario")
+"""
+
+
+def test_processes_that_run_together_run_each_scenario_once_the_long_ones_first(run, tmp_path):
+    taken, ran = tmp_path / "taken", tmp_path / "ran"
+    taken.mkdir()
+    _, events = run(MANY.format(ran=str(ran)), f"--hvlab-together={taken}")
+    assert order(events) == ["quick", "long", "short", "other"]
+    assert [line for line in ran.read_text().split() if line != "module"] == order(events)
+    _, events = run(MANY.format(ran=str(ran)), f"--hvlab-together={taken}")
+    assert [e["event"] for e in events if e["event"] != "cpu"] == ["quick", "end"]
+    for file in list(taken.iterdir())[1:3]:
+        file.unlink()
+    _, events = run(MANY.format(ran=str(ran)), f"--hvlab-together={taken}")
+    assert len(order(events)) == 2 and [e["event"] for e in events].count("quick") == 1
+
+
 def test_nothing_boots_unless_a_test_asks(run, world):
     _, events = run(THREE)
     assert world.boots == []

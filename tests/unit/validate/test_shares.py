@@ -10,7 +10,6 @@ import pytest
 
 from lab.model.result import ScenarioOutcome
 from lab.model.verdict import Verdict
-from lab.pytest_plugin.hooks import _shared
 from lab.validate import shares
 from lab.validate.exchange import Report
 
@@ -18,20 +17,6 @@ from lab.validate.exchange import Report
 def report(*names: str, complete: bool = True, quick: bool = False, cpu: float = 1.0) -> Report:
     outcomes = [ScenarioOutcome(name, (), Verdict.PASS) for name in names]
     return Report(outcomes=outcomes, complete=complete, quick_done=quick, cpu=cpu, abilities={names[0]: True})
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shares_are_the_whole_and_have_nothing_in_common(count: int) -> None:
-    items = list(range(20))
-    parts = [_shared(items, f"{number}/{count}") for number in range(1, count + 1)]
-    assert sorted(n for part in parts for n in part) == items
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-@pytest.mark.parametrize("share", ["0/2", "3/2", "1", "a/b", "/", "-1/2"])
-def test_share_that_is_none_is_refused(share: str) -> None:
-    with pytest.raises(pytest.UsageError, match="K/N"):
-        _shared([1], share)
 
 
 def test_reports_become_one_that_is_complete_only_if_all_are() -> None:

@@ -114,6 +114,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     late = [p for p in marks if p[1] is not None and not quick(p[1])]
     rest = sorted(late, key=lambda p: (boot(p) != running, boot(p)))
     if config.getoption("--hvlab-together"):
+        config.stash[SESSION].plan([scenario_id(item) for item, _ in (*first, *rest)])
         # What takes long comes early, so that no process is left alone with it at the end.
         rest.sort(key=lambda p: (boot(p) != running, boot(p), not (p[1] and p[1].slow)))
         marks = [*first, *rest]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -309,6 +310,11 @@ class LabSession:
             self._late_splats(self._lab)
             self._lab.close()
         self._lab = None
+
+    def plan(self, scenarios: Sequence[str]) -> None:
+        """Tell in which order one process alone would run them."""
+        if self._writer:
+            self._writer.write("plan", ids=list(scenarios))
 
     def take(self, scenario: str) -> bool:
         """Whether it is for this process to run, of those that run scenarios together. Ask once."""

@@ -3,7 +3,7 @@
 
 The scenarios of each side run in a pytest process of their own. It is told which kernel to boot by
 a *kernel file*, and writes one JSON line per event to a *report file*: ``boot``, ``abilities``,
-``outcome`` and ``proof`` lines, ``quick`` when the quick set is done, ``end`` last. A file without
+``outcome``, ``plan`` and ``proof`` lines, ``quick`` when the quick set is done, ``end`` last. A file without
 ``end`` is a killed run.
 """
 
@@ -106,6 +106,8 @@ class Report:
     """What a report file says. ``complete`` is False when the run was killed."""
 
     outcomes: list[ScenarioOutcome] = dataclasses.field(default_factory=list)
+    plan: list[str] = dataclasses.field(default_factory=list)
+    """Ids of all scenarios that several processes run together, in the order of one alone."""
     abilities: dict[str, bool] = dataclasses.field(default_factory=dict)
     proofs: list[DetectorProof] = dataclasses.field(default_factory=list)
     boots: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -132,6 +134,8 @@ def read_report(path: Path) -> Report:
         match values.pop("event"):
             case "outcome":
                 report.outcomes.append(outcome_from_json(values))
+            case "plan":
+                report.plan = values["ids"]
             case "abilities":
                 report.abilities.update(values)
             case "proof":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -79,7 +78,7 @@ def drive_shared(
 def merged(reports: Sequence[Report]) -> Report:
     """What several shares report, as one. Complete only when all are."""
     whole = Report(
-        outcomes=_interleaved([r.outcomes for r in reports]),
+        outcomes=_in_order(reports),
         boots=[boot for r in reports for boot in r.boots],
         errors=[error for r in reports for error in r.errors],
         proofs=[proof for r in reports for proof in r.proofs],
@@ -95,9 +94,10 @@ def merged(reports: Sequence[Report]) -> Report:
     return whole
 
 
-def _interleaved(several: Sequence[Sequence[ScenarioOutcome]]) -> list[ScenarioOutcome]:
-    rows = itertools.zip_longest(*several)
-    return [outcome for row in rows for outcome in row if outcome is not None]
+def _in_order(reports: Sequence[Report]) -> list[ScenarioOutcome]:
+    """As one process alone would have reported them, whoever ran them."""
+    place = {name: number for report in reports for number, name in enumerate(report.plan)}
+    return sorted((o for r in reports for o in r.outcomes), key=lambda o: place.get(o.id, len(place)))
 
 
 class _Either(threading.Event):

@@ -20,9 +20,12 @@ def report(*names: str, complete: bool = True, quick: bool = False, cpu: float =
 
 
 def test_reports_become_one_that_is_complete_only_if_all_are() -> None:
-    whole = shares.merged([report("a", "c"), report("b", complete=False, cpu=2.5)])
-    assert [o.id for o in whole.outcomes] == ["a", "b", "c"]
-    assert (whole.complete, whole.cpu, whole.abilities) == (False, 3.5, {"a": True, "b": True})
+    parts = [report("d", "a", "c"), report("b", complete=False, cpu=2.5)]
+    for part in parts:
+        part.plan = ["a", "b", "c", "d"]
+    whole = shares.merged(parts)
+    assert [o.id for o in whole.outcomes] == ["a", "b", "c", "d"]
+    assert (whole.complete, whole.cpu, whole.abilities) == (False, 3.5, {"d": True, "b": True})
     assert shares.merged([report("a"), report("b")]).complete
 
 

@@ -94,6 +94,13 @@ def _page_owner(text: str, count: dict[str, int]) -> None:
             count[name] = count.get(name, 0) + int(pages[1])
 
 
+def pinned(root: Root) -> int:
+    """Pages of user space that somebody in the kernel has pinned. Each CPU counts for itself until asked."""
+    words = root.run("echo 1 >/proc/sys/vm/stat_refresh; grep nr_foll_pin /proc/vmstat").out.split()
+    numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    return numbers["nr_foll_pin_acquired"] - numbers["nr_foll_pin_released"]
+
+
 def growing(counts: Sequence[Count], rounds: int, share: float = 0.75) -> list[str]:
     """Numbers that never fall from look to look, ``rounds`` apart, grow in both halves, and by ``share`` a
     round or more in all. The work in between was equal: a cache that fills or noise does not do that.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from lab.child.protocol import VmmError
+from lab.root import leaks
 
 scenario = pytest.mark.scenario
 MOST = 200
@@ -91,13 +92,11 @@ def state_of(lab, root, child):
     event = child.new_event()
     (free,) = set(root.run(f"ls /proc/{child.pid}/fd").out.split()) - files
     child.close_event(event)
-    words = root.run("grep nr_foll_pin /proc/vmstat").out.split()
-    numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
     return {
         "partitions": len(lab.hypervisor.partitions()),
         "files of the VMM": len(files),
         "its first free file": int(free),
-        "pinned pages": numbers["nr_foll_pin_acquired"] - numbers["nr_foll_pin_released"],
+        "pinned pages": leaks.pinned(root),
     }
 
 

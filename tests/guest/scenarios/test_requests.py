@@ -10,6 +10,7 @@ import pytest
 from lab.child import requests as rq
 from lab.child.protocol import Access, VmmError
 from lab.child.requests import UNTOUCHED, Buffer
+from lab.root import leaks
 
 scenario = pytest.mark.scenario
 GFN = 0x100000
@@ -34,17 +35,10 @@ def state(child, request, kind, data=b"", size=PAGE):
     return answer.buffers[0]
 
 
-def pinned(root):
-    """Pages of user space that somebody in the kernel has pinned."""
-    text = root.run("cat /proc/vmstat").out
-    numbers = dict(line.split() for line in text.splitlines())
-    return int(numbers["nr_foll_pin_acquired"]) - int(numbers["nr_foll_pin_released"])
-
-
 @scenario()
 def test_state_of_a_vp_is_what_was_set_and_holds_no_page(child, root, evidence):
     child.create_partition(vps=1, lapic=True, hyperv=HYPERV)
-    before = pinned(root)
+    before = leaks.pinned(root)
     pages = {kind: bytes((i * 7 + kind) & 0xFF for i in range(PAGE)) for kind in (SIMP, SIEFP)}
     for kind, data in pages.items():
         state(child, rq.SET_STATE, kind, data)
@@ -58,7 +52,7 @@ def test_state_of_a_vp_is_what_was_set_and_holds_no_page(child, root, evidence):
         *(0, rq.GET_STATE, LAPIC, bytes(3), 2 * PAGE, 0), buffers=(Buffer(BUFFER_OF_STATE, PAGE),)
     )
     assert half.error == "EFAULT", "half of the buffer is not there"
-    held = pinned(root) - before
+    held = leaks.pinned(root) - before
     evidence.observe("pages that stay pinned", held)
     assert not held, f"{held} pages of the VMM are pinned when all requests have ended"
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lab.hashing import digest
 from lab.model.errors import GuestDied
 from lab.pytest_plugin import session
 from lab.pytest_plugin.afterwards import LOST_SECONDS
@@ -127,6 +128,18 @@ def test_processes_that_run_together_run_each_scenario_once_the_long_ones_first(
         file.unlink()
     _, events = run(MANY.format(ran=str(ran)), f"--hvlab-together={taken}")
     assert len(order(events)) == 2 and [e["event"] for e in events].count("quick") == 1
+
+
+def test_scenario_after_others_that_are_taken_may_be_in_another_file(run, pytester, tmp_path):
+    """pytest has kept the first file's set-up for the one that it took to be next."""
+    pytester.makepyfile(test_later="import pytest\n@pytest.mark.scenario()\ndef test_last(): pass\n")
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / digest("second")).touch()
+    scenarios = "".join(f"@pytest.mark.scenario()\ndef test_{n}(): pass\n" for n in ("first", "second"))
+    _, events = run(scenarios, f"--hvlab-together={taken}")
+    found = {e["id"]: e["verdict"] for e in events if e["event"] == "outcome"}
+    assert found == {"first": "pass", "last": "pass"}
 
 
 def test_nothing_boots_unless_a_test_asks(run, world):

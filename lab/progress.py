@@ -115,7 +115,8 @@ class Together:
         with self._lock:
             self._steps[name] = (done, total)
             told = ", ".join(f"{n} {_share(d, t)}" for n, (d, t) in self._steps.items())
-        self._progress.step(0, None, f"{told}: {text}")
+            whole = sum(d for d, _ in self._steps.values())
+        self._progress.step(whole, None, f"{told}: {text}")
 
 
 class _Part:
@@ -130,17 +131,22 @@ class _Part:
     @contextmanager
     def phase(self, name: str, side: str = "") -> Iterator[Phase]:
         with self._progress.phase(name, side) as phase:
-            phase.note = self._name
-            yield phase
+            try:
+                yield phase
+            finally:
+                phase.note = self._named(phase.note)
 
     def record(self, done: PhaseTime) -> None:
-        self._progress.record(done)
+        self._progress.record(replace(done, note=self._named(done.note)))
 
     def elapsed(self) -> float:
         return self._progress.elapsed()
 
     def note(self, text: str) -> None:
         self._progress.note(text)
+
+    def _named(self, note: str) -> str:
+        return f"{self._name}: {note}" if note else self._name
 
     def step(self, done: int, total: int | None, text: str) -> None:
         self._together.step(self._name, done, total, text)

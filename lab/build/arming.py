@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab import paths
+from lab.build.jobs import Jobs
 from lab.build.outside import build_outside
 from lab.build.sandbox import Sandbox
 from lab.cache import Cache
@@ -28,7 +29,7 @@ def build_arming(
     cache: Cache,
     sandbox: Sandbox,
     progress: Progress,
-    jobs: int,
+    jobs: Jobs,
 ) -> Path:
     """``hvlab_arm.ko`` for ``kernel``, whose ``build_dir`` must be there.
 

@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lab.build.jobs import Jobs
 from lab.build.kernel import PATCHED_BUDGET, RECIPE, Build, Make, built
 from lab.build.modscope import FOLDER, MODULE
 from lab.build.module import EXPORTED, MODPOST, NotAsModule, check_module
@@ -47,7 +48,7 @@ def build_described(
     cache: Cache,
     sandbox: Sandbox,
     progress: Progress,
-    jobs: int,
+    jobs: Jobs,
 ) -> Described:
     """``modular`` with a module built from the patched source (None: from the pristine one).
 

@@ -76,7 +76,7 @@ def build_patched(
     cache: Cache,
     sandbox: Sandbox,
     progress: Progress,
-    jobs: int,
+    jobs: Jobs,
     profiled: Sequence[str] = (),
 ) -> KernelImage:
     """The kernel with a series, built on a copy of ``base``'s objects: only what it changes.

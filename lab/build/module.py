@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.build import config, elf, gcov, warnings
+from lab.build.jobs import Jobs
 from lab.build.kernel import (
     BUILD_SPACE,
     PATCHED_BUDGET,
@@ -79,7 +80,7 @@ def build_base_modular(
     cache: Cache,
     sandbox: Sandbox,
     progress: Progress,
-    jobs: int,
+    jobs: Jobs,
     applied: AppliedSeries | None = None,
 ) -> KernelImage:
     """``base`` with the driver as a module; ``modules`` is the unpatched mshv_root.ko.
@@ -118,7 +119,7 @@ def build_module(
     cache: Cache,
     sandbox: Sandbox,
     progress: Progress,
-    jobs: int,
+    jobs: Jobs,
     profiled: Sequence[str] = (),
 ) -> KernelImage:
     """``modular`` with mshv_root.ko built from the patched source.

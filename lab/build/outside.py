@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from lab.build import elf
+from lab.build.jobs import Jobs
 from lab.build.kernel import Build, built
 from lab.build.module import NotAsModule, keep_module_kit
 from lab.build.sandbox import Sandbox
@@ -32,7 +33,7 @@ def build_outside(
     cache: Cache,
     sandbox: Sandbox,
     progress: Progress,
-    jobs: int,
+    jobs: Jobs,
 ) -> Path:
     """``module``.ko from ``folder``, for ``kernel``, whose ``build_dir`` must be there. Kept under ``kind``.
 

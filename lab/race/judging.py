@@ -11,8 +11,9 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,10 +58,11 @@ class RecipesUnderTest:
         applied: AppliedSeries | None,
         claims: Sequence[str],
         out: Path,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[ScenarioOutcome, ...]:
         """Outcomes of the recipes of these claims on a kernel of the builder's flavour.
 
-        A picture of each is put below ``out``.
+        A picture of each is put below ``out``. Each waits for its ``turn``.
         """
         flavour = builder.selectors.flavour
         wanted = [
@@ -82,7 +84,8 @@ class RecipesUnderTest:
             builder.progress.step(number, len(wanted), f"{PREFIX}{recipe.id}")
             found = kept.find(recipe, out) if kept else None
             if found is None:
-                found = _judged(recipe, kernel, runner, out)
+                with turn():
+                    found = _judged(recipe, kernel, runner, out)
                 if kept:
                     kept.keep(recipe, found, out)
             return found
@@ -111,13 +114,16 @@ class Kept:
         return cls(builder.cache, digest(kernel.image.key, lab))
 
     def find(self, recipe: Recipe, out: Path) -> ScenarioOutcome | None:
-        """The outcome, with its files put below ``out``; None when there is none."""
+        """The outcome, with its files put below ``out``; None when there is none that can be read."""
         if (entry := self._cache.get(KIND, self._of(recipe))) is None:
             return None
-        outcome = outcome_from_json(json.loads((entry / _RECORD).read_text()))
-        for name in outcome.files:
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(entry / Path(name).name, out / name)
+        try:
+            outcome = outcome_from_json(json.loads((entry / _RECORD).read_text()))
+            for name in outcome.files:
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(entry / Path(name).name, out / name)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
         return outcome
 
     def keep(self, recipe: Recipe, outcome: ScenarioOutcome, out: Path) -> None:
@@ -190,7 +196,7 @@ def verdict_of(attempts: Sequence[Attempt]) -> tuple[Verdict, tuple[str, ...]]:
 def _kernel(builder: Builder, source: KernelSource, applied: AppliedSeries | None) -> RaceKernel:
     if not builder.short_way or (applied is not None and not can_build_module_only(source, applied)):
         raise LabError(_ALONE)
-    common = (builder.cache, builder.sandbox, builder.progress, builder.selectors.make_jobs)
+    common = (builder.cache, builder.sandbox, builder.progress, builder.jobs)
     base = builder.base(source)
     modular = build_base_modular(base, source, builder.selectors.kernel_flavour(), *common)
     return RaceKernel(build_described(modular, source, applied, *common), source, applied, modular)

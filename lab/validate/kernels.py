@@ -13,7 +13,7 @@ from pathlib import Path
 from lab import paths
 from lab.build import kernel as kernel_build
 from lab.build.arming import build_arming
-from lab.build.jobs import JobPool
+from lab.build.jobs import JobPool, Jobs
 from lab.build.module import NotAsModule, build_module
 from lab.build.sandbox import Sandbox, require
 from lab.cache import Cache
@@ -115,7 +115,12 @@ class Builder:
     sandbox: Sandbox
     short_way: bool = True
     pool: JobPool | None = None
-    """Shared with the builds of other bases that go on at the same time."""
+    """Shared with other builds that go on at the same time."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """Parallel compilers, its own or shared ones."""
+        return self.pool or self.selectors.make_jobs
 
     def base(self, source: KernelSource) -> KernelImage:
         """Build the base kernel, or take it from the cache."""
@@ -125,7 +130,7 @@ class Builder:
             self.cache,
             self.sandbox,
             self.progress,
-            self.pool or self.selectors.make_jobs,
+            self.jobs,
         )
 
     def patched(self, base: KernelImage, source: KernelSource, applied: AppliedSeries) -> KernelImage:
@@ -138,7 +143,7 @@ class Builder:
             self.cache,
             self.sandbox,
             self.progress,
-            self.selectors.make_jobs,
+            self.jobs,
         )
 
     def profiled(
@@ -146,7 +151,7 @@ class Builder:
     ) -> KernelImage:
         """The patched kernel whose C ``files`` count what they run; with ``base`` the modular one, its
         module alone. KernelBuildFailed, also where that module does not match its base."""
-        common = (self.cache, self.sandbox, self.progress, self.selectors.make_jobs, files)
+        common = (self.cache, self.sandbox, self.progress, self.jobs, files)
         if not base.modules:
             flavour = self.selectors.kernel_flavour()
             return kernel_build.build_patched(base, source, applied, flavour, *common)
@@ -164,9 +169,7 @@ class Builder:
         if not needs_module(image.flavour) or objects.build_dir is None:
             return image
         try:
-            module = build_arming(
-                objects, source, self.cache, self.sandbox, self.progress, self.selectors.make_jobs
-            )
+            module = build_arming(objects, source, self.cache, self.sandbox, self.progress, self.jobs)
         except (KernelBuildFailed, NotAsModule) as e:
             self.progress.note(f"no module to trip detectors with: {str(e).splitlines()[0]}")
             return image

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from lab.progress import Progress
 from lab.validate import allowlist
 from lab.validate.drive import DriveRequest, DriveResult
 from lab.validate.exchange import Report, image_to_json, read_report, run_from_json, run_to_json
+from lab.validate.lanes import Lane
 from lab.validate.shares import drive_shared
 from lab.validate.workers import end
 
@@ -83,6 +84,10 @@ class Runner:
         """End everything that runs; runs under way return soon, as cut short."""
         self._stop.set()
 
+    def stopped(self) -> bool:
+        """Whether somebody did."""
+        return self._stop.is_set()
+
     def images(self) -> None:
         """Phase image: stand-in, VMM and root file system, from the cache when unchanged."""
         self._standin = build_standin(self._cache)
@@ -106,27 +111,32 @@ class Runner:
             self._qemu or "",
         )
 
-    def run(self, plan: RunPlan, on_quick: Callable[[KernelRun], None] | None = None) -> KernelRun:
+    def run(
+        self, plan: RunPlan, on_quick: Callable[[KernelRun], None] | None = None, lane: Lane | None = None
+    ) -> KernelRun:
         """Drive and judge one kernel. The base side comes from the cache when nothing changed.
 
         ``on_quick`` gets the run as it stands when the quick set is judged.
         """
+        lane = lane or Lane(self._progress)
         key = self._run_key(plan)
         if plan.side == "base" and (entry := self._cache.get("run", key)) is not None:
             run = run_from_json(json.loads((entry / "run.json").read_text()))
-            self._progress.record(PhaseTime("drive", "base", 0.0, 0.0, "cached"))
+            lane.progress.record(PhaseTime("drive", "base", 0.0, 0.0, "cached"))
             shutil.copytree(entry / "evidence", plan.out / "evidence", dirs_exist_ok=True)
             if on_quick:
                 on_quick(replace(run, cached=True))
             return replace(run, cached=True)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            proofs = pool.submit(self.proofs, plan.kernel, plan.side, plan.out / "arm")
+            proofs = pool.submit(self.proofs, plan.kernel, plan.side, plan.out / "arm", lane)
+            if lane.shared:
+                wait([proofs])  # who has a turn and asks for them must not be what they wait for
 
             def quick(report: Report) -> None:
                 if on_quick:
                     on_quick(self._judge(plan, report, proofs, ""))
 
-            driven = self._drive(plan, quick)
+            driven = self._drive(plan, quick, lane)
             why = (
                 "" if driven.report.complete else f"{CUT_SHORT} (status {driven.exit_status}), see pytest.log"
             )
@@ -151,7 +161,7 @@ class Runner:
 
         self._cache.publish("run", key, produce)
 
-    def _drive(self, plan: RunPlan, on_quick: Callable[[Report], None]) -> DriveResult:
+    def _drive(self, plan: RunPlan, on_quick: Callable[[Report], None], lane: Lane) -> DriveResult:
         request = DriveRequest(
             kernel=plan.kernel,
             side=plan.side,
@@ -166,9 +176,9 @@ class Runner:
             keep=plan.keep,
             factor=flavour(plan.kernel.flavour).time_factor,
         )
-        driven = drive_shared(request, plan.shares, self._progress, on_quick, self._stop)
+        driven = drive_shared(request, plan.shares, lane.progress, on_quick, self._stop, lane.turn)
         count = f"{len(driven.report.outcomes)} scenarios, {len(driven.report.boots)} boots"
-        self._progress.record(PhaseTime("drive", plan.side, driven.wall, driven.report.cpu, count))
+        lane.progress.record(PhaseTime("drive", plan.side, driven.wall, driven.report.cpu, count))
         return driven
 
     def _judge(
@@ -233,7 +243,9 @@ class Runner:
             self._qemu or "",
         )
 
-    def proofs(self, kernel: KernelImage, side: str, out: Path) -> tuple[DetectorProof, ...]:
+    def proofs(
+        self, kernel: KernelImage, side: str, out: Path, lane: Lane | None = None
+    ) -> tuple[DetectorProof, ...]:
         """Detector proofs of this image, from the cache or from throw-away boots.
 
         Kernels that share their proofs are armed once, even when nothing came of it.
@@ -243,12 +255,25 @@ class Runner:
             lock = self._arming_locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self._armed:
-                self._armed[key] = self._arm(key, kernel, side, out)
+                self._armed[key] = self._known_proofs(key) or self._arm_in_turn(
+                    key, kernel, side, out, lane or Lane(self._progress)
+                )
             return self._armed[key]
 
-    def _arm(self, key: str, kernel: KernelImage, side: str, out: Path) -> tuple[DetectorProof, ...]:
-        if (entry := self._cache.get("armed", key)) is not None:
-            return tuple(DetectorProof(**p) for p in json.loads((entry / "proofs.json").read_text()))
+    def _known_proofs(self, key: str) -> tuple[DetectorProof, ...]:
+        if (entry := self._cache.get("armed", key)) is None:
+            return ()
+        return tuple(DetectorProof(**p) for p in json.loads((entry / "proofs.json").read_text()))
+
+    def _arm_in_turn(
+        self, key: str, kernel: KernelImage, side: str, out: Path, lane: Lane
+    ) -> tuple[DetectorProof, ...]:
+        with lane.turn():
+            return self._arm(key, kernel, side, out, lane.progress)
+
+    def _arm(
+        self, key: str, kernel: KernelImage, side: str, out: Path, progress: Progress
+    ) -> tuple[DetectorProof, ...]:
         started = time.monotonic()
         budget = ARM_BUDGET * flavour(kernel.flavour).time_factor
         out.mkdir(parents=True, exist_ok=True)
@@ -262,14 +287,14 @@ class Runner:
         try:
             while process.poll() is None and not self._stop.is_set():
                 if time.monotonic() - started > budget:
-                    self._progress.note(f"arming the {side} kernel's detectors took over {budget:.0f} s")
+                    progress.note(f"arming the {side} kernel's detectors took over {budget:.0f} s")
                     break
                 time.sleep(0.05)
         finally:
             end(process)
         report = read_report(report_file)
         proofs = tuple(report.proofs)
-        self._progress.record(
+        progress.record(
             PhaseTime(
                 "arm",
                 side,

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -35,11 +36,13 @@ def drive_shared(
     progress: Progress,
     on_quick: Callable[[Report], None] | None = None,
     stop: threading.Event | None = None,
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> DriveResult:
     """As ``drive``, by ``shares`` processes side by side, each of which takes the next scenario that nobody
-    has taken. What one of them raises ends the others."""
+    has taken, and waits for its ``turn`` before it starts. What one of them raises ends the others."""
     if shares <= 1 or request.order:
-        return drive(request, progress, on_quick, stop)
+        with turn():
+            return drive(request, progress, on_quick, stop)
     halt = _Either(stop)
     quick = _Quick(shares, on_quick)
     told = Together(progress)
@@ -49,7 +52,8 @@ def drive_shared(
 
     def one(number: int) -> DriveResult:
         share = replace(request, share=number, together=taken)
-        done = drive(share, told.part(f"part {number}"), partial(quick.done, number), halt)
+        with turn():
+            done = drive(share, told.part(f"part {number}"), partial(quick.done, number), halt)
         quick.done(number, done.report)
         return done
 

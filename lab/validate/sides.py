@@ -133,7 +133,7 @@ class SideBuilder:
         """The core kernel and the sides. NotAsModule, with ``forgiving`` not because of a fix."""
         tools = self._builder
         boot = self._put_on(None, self._boot)
-        common = (tools.cache, tools.sandbox, tools.progress, tools.selectors.make_jobs)
+        common = (tools.cache, tools.sandbox, tools.progress, tools.jobs)
         modular = build_base_modular(self._base, self._source, self._flavour, *common, applied=boot.applied)
 
         def build(changes: AppliedSeries) -> KernelImage:

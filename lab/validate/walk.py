@@ -4,41 +4,29 @@
 from __future__ import annotations
 
 import datetime
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.cache import Cache
 from lab.judge import claims
-from lab.judge.verdict import compare_runs, exit_code, kernel_verdict, series_verdict, settle
+from lab.judge.verdict import exit_code, series_verdict
 from lab.model.claim import ClaimTable
 from lab.model.coverage import Coverage
 from lab.model.errors import LabError, LabUnavailable, SeriesDoesNotApply
-from lab.model.kernel import AppliedSeries, KernelImage, KernelSource
-from lab.model.result import KernelRun, PhaseTime, ScenarioOutcome, ScenarioPair, ValidateResult
+from lab.model.kernel import AppliedSeries, KernelSource
+from lab.model.result import KernelRun, ScenarioPair, ValidateResult
 from lab.model.series import Series
 from lab.model.surface import Addition
-from lab.model.verdict import worst
 from lab.progress import Progress
 from lab.surface.added import summary
 from lab.templates import load_machine, parse_params
 from lab.validate import claim_files, kernels, surface
-from lab.validate.blame import name_patches
-from lab.validate.building import BuiltSides, build_bases, build_sides, failed
+from lab.validate.building import BuiltSides, build_bases, failed
 from lab.validate.coverage import CoverageRequest, measure
+from lab.validate.flavours import Asked, Races, drive_flavours
 from lab.validate.kernels import Builder, Selectors
-from lab.validate.runs import Runner, RunPlan
-from lab.validate.shares import shares_for
+from lab.validate.runs import Runner
 
 DEFAULT_MACHINE = "mshv-root"
-
-Races = Callable[
-    [Builder, KernelSource, AppliedSeries | None, Sequence[str], Path], tuple[ScenarioOutcome, ...]
-]
-"""Forced interleavings of some claims on one kernel (lab.race.judging): None is the base. Their pictures go
-below the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +93,13 @@ def validate(request: ValidateRequest, progress: Progress) -> ValidateResult:
         return Builder(selectors, cache, progress, sandbox, not request.whole)
 
     bases = build_bases(request.flavours, builder, source, progress)
-    sides = [build_sides(builder(f), bases[f], source, series, applied) for f in request.flavours]
-
-    def races(side: str, flavour: str, named: Sequence[str]) -> tuple[ScenarioOutcome, ...]:
-        if request.races is None or request.quick or request.expression or request.machine != DEFAULT_MACHINE:
-            return ()
-        with progress.phase("races", side):
-            changes = applied if side == "patched" else None
-            return request.races(builder(flavour), source, changes, named, _folder(request, side, flavour))
-
-    runs, pairs = _drive(request, series, cache, sides, progress, races)
+    runner = Runner(cache, progress, request.machine, request.params, request.selectors.qemu)
+    with progress.phase("image"):
+        runner.images()
+    driven = drive_flavours(_asked(request, series, source, applied), bases, builder, runner, progress)
+    runs = tuple(run for one in driven for run in (one.base, one.patched))
+    pairs = tuple(pair for one in driven for pair in one.pairs)
+    sides = [one.sides for one in driven]
     counted: Coverage | None = None
     why: tuple[str, ...] = ()
     if request.coverage or request.coverage_of:
@@ -151,123 +136,23 @@ def _coverage(
         return None, (f"coverage was not measured: {e.what}",)
 
 
-def _drive(
-    request: ValidateRequest,
-    series: Series,
-    cache: Cache,
-    sides: list[BuiltSides],
-    progress: Progress,
-    races: Callable[[str, str, Sequence[str]], tuple[ScenarioOutcome, ...]],
-) -> tuple[tuple[KernelRun, ...], tuple[ScenarioPair, ...]]:
-    named = request.claims or tuple(dict.fromkeys((*request.fixes, *series.fixes, *series.guards)))
-    runner = Runner(cache, progress, request.machine, request.params, request.selectors.qemu)
-    runs: list[KernelRun] = []
-    pairs: list[ScenarioPair] = []
-    with progress.phase("image"):
-        runner.images()
-    for side in sides:
-        quick = _QuickVerdict(request, series, side.flavour, progress)
-        base, patched = (
-            _with(run, races(run.side, side.flavour, named) if not run.failed_phase else ())
-            for run in _run_sides(request, runner, side, named, quick)
-        )
-        patched = name_patches(patched, series)
-        runs += [base, patched]
-        if not patched.failed_phase:
-            pairs += compare_runs(
-                base,
-                patched,
-                fixes=(*request.fixes, *series.fixes),
-                expects_changed=series.expects_changed,
-                flavour=side.flavour,
-            )
-    return tuple(runs), tuple(pairs)
-
-
-def _with(run: KernelRun, more: Sequence[ScenarioOutcome]) -> KernelRun:
-    """A run with some more outcomes, judged anew."""
-    if not more:
-        return run
-    outcomes = (*run.outcomes, *(settle(o, run.detectors, run.flavour) for o in more))
-    own = kernel_verdict(outcomes, run.detectors, flavour=run.flavour, splats=run.splats)
-    reasons = tuple(dict.fromkeys((*run.reasons, *own.reasons)))
-    return replace(run, outcomes=outcomes, verdict=worst([run.verdict, own.verdict]), reasons=reasons)
-
-
-class _QuickVerdict:
-    """The series' verdict on the quick set alone, told as soon as both kernels are through with it."""
-
-    def __init__(self, request: ValidateRequest, series: Series, flavour: str, progress: Progress) -> None:
-        self._request = request
-        self._series = series
-        self._flavour = flavour
-        self._progress = progress
-        self._runs: dict[str, KernelRun] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, run: KernelRun) -> None:
-        with self._lock:
-            self._runs[run.side] = run
-            if len(self._runs) < 2:
-                return
-        base, patched = self._runs["base"], self._runs["patched"]
-        ids = {o.id for o in patched.outcomes}
-        base = replace(base, outcomes=tuple(o for o in base.outcomes if o.id in ids))
-        fixes = (*self._request.fixes, *self._series.fixes)
-        pairs = compare_runs(
-            base, patched, fixes=fixes, expects_changed=self._series.expects_changed, flavour=self._flavour
-        )
-        verdict = series_verdict(pairs, patched, base, fixes, guards=self._series.guards).verdict
-        wall = self._progress.elapsed()
-        self._progress.note(
-            f"quick set ({len(ids)} scenarios): {verdict} after {wall:.1f} s; the full set goes on"
-        )
-        self._progress.record(PhaseTime("quick verdict", "", wall, 0.0, f"{verdict}, from the start"))
-
-
-def _run_sides(
-    request: ValidateRequest, runner: Runner, sides: BuiltSides, named: tuple[str, ...], quick: _QuickVerdict
-) -> tuple[KernelRun, KernelRun]:
-    """Both kernels side by side: two guests of one busy CPU each suit two cores."""
-
-    def plan(side: str, kernel: KernelImage) -> RunPlan:
-        return RunPlan(
-            side=side,
-            kernel=kernel,
-            out=_folder(request, side, sides.flavour),
-            claims=named,
-            quick=request.quick or bool(request.claims),
-            slow=bool(request.claims),
-            expression=request.expression,
-            keep=request.keep if side == "patched" else None,
-        )
-
-    def one(
-        side: str, kernel: KernelImage | KernelRun, other: KernelImage | KernelRun
-    ) -> Callable[[], KernelRun]:
-        if isinstance(kernel, KernelRun):
-            return lambda: kernel
-        # A base whose run is known, or that cannot run, leaves its processor to the other kernel.
-        busy = isinstance(other, KernelImage) and not (
-            side == "patched" and runner.known(plan("base", other))
-        )
-        mine = replace(plan(side, kernel), shares=1 if request.keep else shares_for(int(busy)))
-        return lambda: runner.run(mine, quick)
-
-    # Nothing about the base matters for a patched kernel that does not exist, and the other way round.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        base = pool.submit(one("base", sides.base, sides.patched))
-        patched = pool.submit(one("patched", sides.patched, sides.base))
-        try:
-            return base.result(), patched.result()
-        except BaseException:
-            runner.stop()
-            raise
-
-
-def _folder(request: ValidateRequest, side: str, flavour: str) -> Path:
-    """Where one side's evidence goes (lab.report.view.folder says the same)."""
-    return request.out / (side if len(request.flavours) == 1 else f"{side}-{flavour}")
+def _asked(request: ValidateRequest, series: Series, source: KernelSource, applied: AppliedSeries) -> Asked:
+    fixes = tuple(dict.fromkeys((*request.fixes, *series.fixes)))
+    raced = not (request.quick or request.expression) and request.machine == DEFAULT_MACHINE
+    return Asked(
+        series=series,
+        source=source,
+        applied=applied,
+        flavours=request.flavours,
+        out=request.out,
+        fixes=fixes,
+        named=request.claims or tuple(dict.fromkeys((*fixes, *series.guards))),
+        quick=request.quick or bool(request.claims),
+        slow=bool(request.claims),
+        expression=request.expression,
+        keep=request.keep,
+        races=request.races if raced else None,
+    )
 
 
 def _result(

@@ -75,3 +75,17 @@ def test_doubt_is_not_kept(tmp_path, verdict, kept):
     recipe, folder = load_all(recipes_dir())[0], Kept(Cache(tmp_path / "cache"), "key")
     folder.keep(recipe, told(tmp_path, verdict), tmp_path)
     assert (folder.find(recipe, tmp_path / "new") is not None) is kept
+
+
+@pytest.mark.parametrize("broken", ["outcome.json", "diagram.svg"])
+def test_what_cannot_be_read_any_more_is_as_if_it_were_not_there(tmp_path, broken):
+    recipe, kept = load_all(recipes_dir())[0], Kept(Cache(tmp_path / "cache"), "key")
+    kept.keep(recipe, told(tmp_path / "old"), tmp_path / "old")
+    (file,) = (tmp_path / "cache").rglob(broken)
+    if broken.endswith("json"):
+        file.chmod(0o644)
+        file.write_text('{"id": "race:r"')
+    else:
+        file.parent.chmod(0o755)
+        file.unlink()
+    assert kept.find(recipe, tmp_path / "new") is None

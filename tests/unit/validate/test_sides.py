@@ -56,7 +56,8 @@ class Lab:
         monkeypatch.setattr(sides, "build_module", self.module)
         monkeypatch.setattr(sides, "outside", self.outside)
         builder: Any = SimpleNamespace(
-            selectors=SimpleNamespace(kernel_flavour=lambda: SimpleNamespace(name="debug"), make_jobs=1),
+            selectors=SimpleNamespace(kernel_flavour=lambda: SimpleNamespace(name="debug")),
+            jobs=1,
             cache=None,
             progress=None,
             sandbox=None,

@@ -107,6 +107,10 @@ class Variant:
     kernel_args: tuple[str, ...] = ()
     budget: float = 1800.0
     """Seconds of wall time until the variant is given up."""
+    coverage: bool = False
+    """Measure which changed lines run: all scenarios once more, on a kernel with counters."""
+    mutants: tuple[str, ...] = ()
+    """Mutants of the driver that are put behind the series, one at a time: do the scenarios notice?"""
 
     @property
     def id(self) -> str:
@@ -142,8 +146,6 @@ class VariantTask:
     """The quarantine file, as ``series``; "" for none."""
     claims: str = ""
     """The series' claims file, as ``series``; "" for none."""
-    coverage: bool = False
-    """Measure which changed lines run: all scenarios once more, on a kernel with counters."""
     key: str = ""
     """What the patches in ``series`` say: a result for other patches is none of this task."""
 
@@ -217,6 +219,26 @@ class ClaimState:
     patched: str
 
 
+class MutantFate(StrEnum):
+    """What became of a defect that was put behind a series on purpose."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    UNDECIDED = "not decided"
+
+
+@dataclass(frozen=True, slots=True)
+class MutantState:
+    """A mutant of the driver behind a series. ``by`` is who noticed (a scenario, ``build``, ``boot``,
+    ``splat``), ``why`` what was seen, or why nothing can be said."""
+
+    id: str
+    kind: str
+    fate: MutantFate
+    by: str = ""
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds of one phase of one variant (``lab.model.result.PhaseTime``)."""
@@ -247,6 +269,7 @@ class VariantResult:
     timings: tuple[Timing, ...] = ()
     changed_lines: tuple[int, int] | None = None
     """Changed lines that ran, of how many; None where nobody measured."""
+    mutants: tuple[MutantState, ...] = ()
     failed_phase: str = ""
     evidence: tuple[str, ...] = ()
     culprit: int = 0
@@ -267,7 +290,7 @@ class VariantResult:
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One thing that is not as before. ``kind`` is ``scenario``, ``claim``, ``splat``, ``check``,
-    ``coverage`` or ``time``; ``better`` None where that is no question of good or bad."""
+    ``coverage``, ``mutant`` or ``time``; ``better`` None where that is no question of good or bad."""
 
     kind: str
     id: str

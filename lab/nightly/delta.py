@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 
 from lab.model.claim import Standing
 from lab.model.kernel import KernelSource
-from lab.model.nightly import CheckResult, Delta, Difference, Scenario, VariantResult, VersionReport
+from lab.model.nightly import (
+    CheckResult,
+    Delta,
+    Difference,
+    MutantFate,
+    Scenario,
+    VariantResult,
+    VersionReport,
+)
 from lab.model.verdict import Verdict
 from lab.nightly.range_diff import range_diff
 from lab.report import said
@@ -118,6 +126,7 @@ def _variant(name: str, old: VariantResult, new: VariantResult) -> tuple[list[Di
         notes = [f"{name} ended in {phase} {when}" for phase, when in ended]
         return _reached(name, old, new) + claims, notes
     found = _scenarios(name, old, new) + claims + _splats(name, old, new) + _coverage(name, old, new)
+    found += _mutants(name, old, new)
     notes = []
     if (old.changed_lines is None) is not (new.changed_lines is None):
         notes.append(f"{name}: coverage was measured only {'before' if old.changed_lines else 'now'}")
@@ -222,6 +231,23 @@ def _coverage(name: str, old: VariantResult, new: VariantResult) -> list[Differe
     better = None if ran * of == runs * total else runs * total > ran * of
     before, now = f"{ran} of {total}", f"{runs} of {of}"
     return [Difference("coverage", "changed lines run", name, before, now, better)]
+
+
+def _mutants(name: str, old: VariantResult, new: VariantResult) -> list[Difference]:
+    """Mutants that were tried behind both versions. Who notices first may change with the order."""
+    had = {m.id: m for m in old.mutants}
+    found = []
+    for mutant in new.mutants:
+        before = had.get(mutant.id)
+        if before is None or before.fate is mutant.fate:
+            continue
+        better = {
+            (MutantFate.SURVIVED, MutantFate.KILLED): True,
+            (MutantFate.KILLED, MutantFate.SURVIVED): False,
+        }.get((before.fate, mutant.fate))
+        words = said.mutant(before), said.mutant(mutant)
+        found.append(Difference("mutant", mutant.id, name, *words, better))
+    return found
 
 
 def _times(name: str, old: VariantResult, new: VariantResult) -> list[Difference]:

@@ -240,7 +240,7 @@ class _Night:
                 quarantine="quarantine.toml" if request.quarantine is not None else "",
             )
             file = place.task(variant)
-            if not file.exists() or store.load(file, VariantTask) != task or request.again:
+            if request.again or _asked_before(file) != task:
                 # Asked in another way than before: an old result is none of this.
                 (place.variant(variant) / "variant.json").unlink(missing_ok=True)
                 store.save(file, task)
@@ -334,6 +334,14 @@ def _done(report: VersionReport | None, key: str) -> bool:
     if report is None or report.key != key or any(v.lost for v in report.variants):
         return False
     return not any(c.name == APPLY and c.verdict is Verdict.INCONCLUSIVE for c in report.checks)
+
+
+def _asked_before(file: Path) -> VariantTask | None:
+    """What a variant was asked for at another time, as far as that is known."""
+    try:
+        return store.load(file, VariantTask)
+    except BadInput:
+        return None
 
 
 def _before(now: VersionReport, reports: Iterable[VersionReport]) -> VersionReport | None:

@@ -30,6 +30,7 @@ from lab.model.verdict import Verdict
 from lab.nightly import quarantine, store
 from lab.nightly.convert import from_result
 from lab.nightly.examine import examine
+from lab.nightly.mutated import mutated
 from lab.nightly.outputs import write_reports
 from lab.progress import Progress, TextProgress
 from lab.race.judging import RecipesUnderTest
@@ -77,6 +78,9 @@ def run_variant(task: VariantTask, at: Path, progress: Progress) -> VariantResul
         store.save(folder / FILE, told)
         deadline = began + task.variant.budget - MARGIN
         told = spent(_closer(task, request, result, told, entries, deadline, progress))
+        if task.variant.mutants:
+            store.save(folder / FILE, told)
+            told = spent(mutated(request, result, told, task.variant.mutants, deadline, progress))
     except LabError as e:
         told = spent(lost(task.variant, " ".join(str(e).splitlines()[0].split()), e.detail.splitlines()))
     store.save(folder / FILE, told)
@@ -129,7 +133,7 @@ def request_of(task: VariantTask, at: Path) -> ValidateRequest:
         machine=variant.machine,
         params=params_of(variant),
         expression=task.expression or None,
-        coverage=task.coverage,
+        coverage=variant.coverage,
         races=RecipesUnderTest(load_all(recipes_dir())),
     )
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lab import templates
@@ -14,17 +16,18 @@ from lab.model.errors import BadInput
 from lab.model.nightly import Variant
 from lab.nightly.tables import Table, read
 from lab.paths import images_dir
+from lab.series.mutants import load_driver_mutants
 
 _AXES = ("flavours", "machines", "params", "kernel_args", "budget")
-_RULES = ("exclude", "optional", "budget")
+_RULES = ("exclude", "optional", "budget", "coverage", "mutants")
 _PICKS = ("flavour", "machine", "params", "kernel_args")
 
 
 def load(path: Path, *, optional: bool = False) -> tuple[Variant, ...]:
     """The variants of a matrix file, in its order; with ``optional`` those too that it marks so.
 
-    BadInput with file and place for an unknown key, flavour or machine, for a rule that picks nothing, for a
-    variant made twice, and when nothing is left.
+    BadInput with file and place for an unknown key, flavour, machine or mutant, for a rule that picks
+    nothing, for a variant made twice, and when nothing is left.
     """
     file = read(path, "matrix file")
     file.only(("matrix", *_RULES))
@@ -38,7 +41,13 @@ def load(path: Path, *, optional: bool = False) -> tuple[Variant, ...]:
     kept = [v for v in made if v not in dropped]
     extra = _picked(file.tables("optional"), kept)
     budgets = _budgets(file.tables("budget"), kept)
-    wanted = tuple(_with_budget(v, budgets) for v in kept if optional or v not in extra)
+    counted = _picked(file.tables("coverage"), kept, reason=False)
+    mutants = _mutants(file.tables("mutants"), kept)
+    wanted = tuple(
+        replace(v, budget=budgets.get(v, v.budget), coverage=v in counted, mutants=mutants.get(v, v.mutants))
+        for v in kept
+        if optional or v not in extra
+    )
     if not wanted:
         raise BadInput("no variant is left", where=str(path), hint="look at its exclude and optional tables")
     return wanted
@@ -77,11 +86,12 @@ def _picks(rule: Table, variants: Sequence[Variant]) -> list[Variant]:
     return picked
 
 
-def _picked(rules: Sequence[Table], variants: Sequence[Variant]) -> set[Variant]:
+def _picked(rules: Sequence[Table], variants: Sequence[Variant], *, reason: bool = True) -> set[Variant]:
     found: set[Variant] = set()
     for rule in rules:
-        rule.only((*_PICKS, "reason"))
-        rule.string("reason")
+        rule.only((*_PICKS, "reason") if reason else _PICKS)
+        if reason:
+            rule.string("reason")
         found.update(_picks(rule, variants))
     return found
 
@@ -95,8 +105,30 @@ def _budgets(rules: Sequence[Table], variants: Sequence[Variant]) -> dict[Varian
     return budgets
 
 
-def _with_budget(v: Variant, budgets: dict[Variant, float]) -> Variant:
-    return Variant(v.flavour, v.machine, v.params, v.kernel_args, budgets.get(v, v.budget))
+def _mutants(rules: Sequence[Table], variants: Sequence[Variant]) -> dict[Variant, tuple[str, ...]]:
+    """Mutants by variant; of two rules for one the later wins."""
+    if not rules:
+        return {}
+    known = tuple(m.id for m in load_driver_mutants())
+    found = {}
+    for rule in rules:
+        rule.only((*_PICKS, "ids"))
+        ids = rule.strings("ids", known)
+        for name in ids:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else "hvlab mutants --help says where they are"
+                raise rule.bad("ids", f"has {name!r}, which does not exist", hint)
+        picked = _picks(rule, variants)
+        for v in picked:
+            if (v.machine, v.params, v.kernel_args) != (Variant().machine, (), ()):
+                raise BadInput(
+                    f"mutants cannot be tried on {v.id}",
+                    where=rule.where,
+                    hint="only on the default machine, without parameters and arguments of the kernel",
+                )
+        found.update(dict.fromkeys(picked, ids))
+    return found
 
 
 def _ids(variants: Sequence[Variant]) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lab.model.nightly import VariantResult, VersionReport
+from lab.model.nightly import MutantFate, VariantResult, VersionReport
 from lab.model.verdict import Verdict
 from lab.report import night_view
 
@@ -48,4 +48,7 @@ def _of_variant(result: VariantResult) -> list[str]:
         found.append(f"{total - ran} of {total} changed lines did not run")
     elif result.scenarios and result.changed_lines is None:
         found.append("coverage of the changed lines was not measured")
+    missed = [m.id for m in result.mutants if m.fate is MutantFate.SURVIVED]
+    if missed:
+        found.append(f"defects put in on purpose that no scenario noticed: {night_view.listed(missed)}")
     return found

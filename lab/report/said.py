@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab.model.nightly import CheckResult, Rate, Scenario, VariantResult, VersionReport
+from lab.model.nightly import (
+    CheckResult,
+    MutantFate,
+    MutantState,
+    Rate,
+    Scenario,
+    VariantResult,
+    VersionReport,
+)
 from lab.model.verdict import Verdict
 from lab.report import view
 
@@ -130,9 +138,30 @@ def about_variant(report: VersionReport, found: VariantResult) -> list[str]:
     if found.changed_lines is not None:
         ran, total = found.changed_lines
         lines.append(f"changed lines run: {ran} of {total}")
+    lines += about_mutants(found)
     lines += [f"machine: {found.execution}"] if found.execution else []
     lines += [f"to repeat it: {command}" for command in found.reproduce]
     return clean(lines)
+
+
+def about_mutants(found: VariantResult) -> list[str]:
+    """How many of the defects that were put behind the series were noticed, and those that were not."""
+    if not found.mutants:
+        return []
+    decided = [m for m in found.mutants if m.fate is not MutantFate.UNDECIDED]
+    killed = sum(m.fate is MutantFate.KILLED for m in decided)
+    lines = [f"defects put behind the series on purpose: {killed} of {len(decided)} noticed"]
+    lines += [
+        f"defect {m.id} ({m.kind}): {mutant(m)}" for m in found.mutants if m.fate is not MutantFate.KILLED
+    ]
+    return lines
+
+
+def mutant(found: MutantState) -> str:
+    """What became of a defect: ``killed by SCENARIO``, ``survived``, ``not decided: WHY``."""
+    if found.fate is MutantFate.KILLED:
+        return f"killed by {found.by}"
+    return f"{found.fate}: {found.why}" if found.why else str(found.fate)
 
 
 def about_check(found: CheckResult) -> list[str]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from lab.model.nightly import CheckResult, NightlyReport, Scenario, VariantResult, VersionReport
 from lab.model.result import PhaseTime
 from lab.model.verdict import Verdict
-from lab.report import html, night_view, view
+from lab.report import html, night_view, said, view
 from lab.report.site_history import SiteHistory
 from lab.report.site_places import INDEX, Links, Places, places
 from lab.report.timeline import timeline
@@ -202,4 +202,5 @@ def _variant(result: VariantResult) -> dict[str, Any]:
         "others": [s for s in result.scenarios if not night_view.is_notable(s)],
         "reruns": any(s.rerun_same or s.rerun_new for s in first),
         "drawing": timeline(phases),
+        "defects": said.about_mutants(result),
     }

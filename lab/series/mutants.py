@@ -73,7 +73,11 @@ def series_with(mutant: DriverMutant) -> Series:
     """What the mutant is made on, and the mutant as its last patch: ready for :func:`lab.series.apply`."""
     if mutant.on == BASE:
         return Series(name=mutant.id, patches=(mutant.patch,), key=digest("mutant", mutant.key))
-    under = _series(mutant.on)
+    return series_behind(_series(mutant.on), mutant)
+
+
+def series_behind(under: Series, mutant: DriverMutant) -> Series:
+    """Any series with the mutant as its last patch; whether it applies there is to be seen."""
     return replace(
         under,
         name=mutant.id,

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,12 +26,14 @@ from lab.cache import Cache
 from lab.hashing import digest
 from lab.judge.mutants import BUILD, Kill, Seen, doubts, kills, order, standing
 from lab.judge.warnings import new_warnings
-from lab.model.errors import LabError, LabUnavailable
+from lab.model.errors import LabError, LabUnavailable, SeriesDoesNotApply
 from lab.model.kernel import KernelImage, KernelSource
 from lab.model.mutant import PLAIN, SERIES, DriverMutant, MutantResult
+from lab.model.result import KernelRun
+from lab.model.series import Series
 from lab.model.verdict import Verdict
 from lab.progress import NullProgress, Progress
-from lab.series.mutants import BASE, series_with
+from lab.series.mutants import BASE, series_behind, series_with
 from lab.validate import kernels
 from lab.validate.drive import DriveRequest, DriveResult, drive
 from lab.validate.exchange import Report, outcome_from_json, outcome_to_json
@@ -74,13 +76,18 @@ class MutantRunner:
     """Only these scenarios (as pytest's -k)."""
     notice: Callable[[str], tuple[str, str] | None] = lambda mutant: None
     """Asked first, by a mutant's id: (who notices it without a scenario, what was seen)."""
+    behind: bool = False
+    """Put each mutant behind the selectors' series, whatever it was made on. What that series fails by
+    itself kills nothing."""
+    known: tuple[KernelRun, ...] = ()
+    """Runs of all scenarios that need not be made again."""
     _stop: threading.Event = field(default_factory=threading.Event)
     void: dict[str, str] = field(default_factory=dict)
     """Why the kernel without a mutant does not pass, by what it is."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _twins: dict[tuple[str, str], Twin] = field(default_factory=dict)
 
-    def run(self, mutants: tuple[DriverMutant, ...]) -> Iterator[MutantResult]:
+    def run(self, mutants: tuple[DriverMutant, ...]) -> Generator[MutantResult, None, None]:
         """Each mutant's result as it ends; ``void`` says for which kernels nothing can be said."""
         runner = Runner(self.cache, self.progress, "mshv-root", (), self.selectors.qemu)
         with self.progress.phase("image"):
@@ -129,7 +136,9 @@ class MutantRunner:
         made = both.base if on == BASE else both.patched
         kernel = made.image
         scenarios = digest(runner.lab_key(), self.expression or "")
-        key = digest(TWIN_KIND, kernel.key, scenarios)
+        if (seen := self._known(kernel)) is not None:
+            return Twin(made, seen, scenarios)
+        key = digest(TWIN_KIND, kernel.key, scenarios, str(self.behind))
 
         def produce(entry: Path) -> None:
             with self.progress.phase("drive", side):
@@ -139,7 +148,7 @@ class MutantRunner:
             if dumb or not proofs:
                 raise Void(f"detectors do not fire: {', '.join(dumb) or 'none was tried'}", where=side)
             bad = [o for o in report.outcomes if o.verdict not in (None, Verdict.PASS)]
-            if on == BASE:  # it has the defects that the series fixes
+            if on == BASE or self.behind:  # it has defects: those that a series fixes, or brings
                 bad = [o for o in bad if o.verdict is not Verdict.FAIL]
             elif failed := tuple(o.id for o in bad if o.verdict is Verdict.FAIL):
                 # What base fails alike is a defect that the series does not mean to fix.
@@ -156,6 +165,15 @@ class MutantRunner:
         entry = self.cache.publish(TWIN_KIND, key, produce, about={"side": side})
         seen = _seen_from_json(json.loads((entry / "seen.json").read_text()))
         return Twin(made, seen, scenarios)
+
+    def _known(self, kernel: KernelImage) -> Seen | None:
+        """What a run of this very kernel saw, if all its detectors fired and nothing in it is in doubt."""
+        for run in self.known:
+            sure = all(o.verdict is not Verdict.INCONCLUSIVE for o in run.outcomes)
+            fired = bool(run.detectors) and all(p.fired for p in run.detectors)
+            if run.key == kernel.key and run.outcomes and fired and sure:
+                return Seen(run.outcomes, run.splats, "", dict(run.abilities))
+        return None
 
     def _twins_built(self, source: KernelSource, name: str, side: str) -> Sides:
         """Base and series with the flavour's base fixes, as modules: mutants are built in the same way."""
@@ -186,7 +204,7 @@ class MutantRunner:
         before = 0.0
         for name in self.flavours or mutant.flavours:
             try:
-                twin = self._twin_of(runner, source, mutant.on, name)
+                twin = self._twin_of(runner, source, SERIES if self.behind else mutant.on, name)
             except Void as e:
                 result = replace(result, flavour=name, doubt=f"void: {str(e).splitlines()[0]}")
                 continue
@@ -210,8 +228,13 @@ class MutantRunner:
         """One mutant on one flavour."""
         result = MutantResult(mutant.id, mutant.kind, "", "", 0.0, flavour=name, equivalent=mutant.equivalent)
         quiet = NullProgress()
-        series = series_with(mutant)
-        applied = kernels.apply(source, series, self.cache, quiet)
+        try:
+            series = self._with(mutant)
+            applied = kernels.apply(source, series, self.cache, quiet)
+        except SeriesDoesNotApply as e:
+            if not self.behind:
+                raise
+            return replace(result, doubt=f"it does not apply behind the series: {e.where}")
         try:
             made = self._sides(name, source, quiet).as_module(series, applied)
         except NotAsModule as e:
@@ -226,6 +249,13 @@ class MutantRunner:
         if warned and mutant.kind == _BUILD_CLASS:
             return replace(result, by=BUILD, evidence=f"the compiler warns of {warned[0]}")
         return self._judged(mutant, kernel, twin, lost(twin.side, made), result)
+
+    def _with(self, mutant: DriverMutant) -> Series:
+        if not self.behind:
+            return series_with(mutant)
+        series = kernels.read_series(self.selectors)
+        assert series is not None
+        return series_behind(series, mutant)
 
     def _judged(
         self, mutant: DriverMutant, kernel: KernelImage, twin: Twin, missing: str, result: MutantResult

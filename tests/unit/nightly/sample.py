@@ -208,6 +208,11 @@ MMIO_V1 = n.VersionReport(
                 n.ClaimState("C17", "unmap leaves entries behind", "reproduced", "reproduced"),
             ),
             changed_lines=(41, 60),
+            mutants=(
+                n.MutantState(
+                    "leaked-region", "leak", n.MutantFate.KILLED, "region_removed_leaves_no_mapping"
+                ),
+            ),
         ),
         variant(
             MMIO_1,
@@ -281,6 +286,13 @@ MMIO_V2 = n.VersionReport(
                 n.ClaimState("C17", "unmap leaves entries behind", "reproduced", "not reproduced"),
             ),
             changed_lines=(66, 71),
+            mutants=(
+                n.MutantState("leaked-region", "leak", n.MutantFate.SURVIVED),
+                n.MutantState(
+                    "leaf-is-one-page", "wrong PFN", n.MutantFate.KILLED, "bar_pages_are_mapped_right"
+                ),
+                n.MutantState("no-fault-in", "error path", n.MutantFate.UNDECIDED, why=HOSTILE),
+            ),
         ),
         variant(
             MMIO_2,
@@ -330,6 +342,14 @@ MMIO_V2 = n.VersionReport(
             n.Difference("claim", "C16", "plain", "reproduced", "not reproduced", True),
             n.Difference("claim", "C17", "plain", "reproduced", "not reproduced", True),
             n.Difference("coverage", "changed lines run", "plain", "41 of 60", "66 of 71", True),
+            n.Difference(
+                "mutant",
+                "leaked-region",
+                "plain",
+                "killed by region_removed_leaves_no_mapping",
+                "survived",
+                False,
+            ),
             n.Difference("scenario", "bar_pages_are_mapped_right", "debug", "fail", "pass", True),
             n.Difference(
                 "scenario", "unmapped_gpa_reaches_the_vmm", "debug", "pass", "fail (now and then)", False

@@ -13,6 +13,8 @@ from lab.model.nightly import (
     ClaimState,
     Delta,
     Difference,
+    MutantFate,
+    MutantState,
     Rate,
     Scenario,
     Timing,
@@ -185,6 +187,40 @@ def test_coverage_is_better_when_the_share_is_larger() -> None:
     assert told(compare(covered((5, 10)), covered((10, 20))))[0][3] is None
     found = compare(covered(None), covered((1, 2)))
     assert found.differences == () and "coverage was measured only now" in found.note
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "better"),
+    [
+        (MutantFate.KILLED, MutantFate.SURVIVED, False),
+        (MutantFate.SURVIVED, MutantFate.KILLED, True),
+        (MutantFate.KILLED, MutantFate.UNDECIDED, None),
+        (MutantFate.UNDECIDED, MutantFate.SURVIVED, None),
+    ],
+)
+def test_a_mutant_that_nobody_notices_any_more_is_worse(
+    before: MutantFate, now: MutantFate, better: bool | None
+) -> None:
+    def tried(fate: MutantFate, by: str = "a_scenario") -> VariantResult:
+        killed = fate is MutantFate.KILLED
+        states = (MutantState("m", "lock", fate, by if killed else "", "" if killed else "why"),)
+        return ran(one(PASS), mutants=states)
+
+    (found,) = compare(tried(before), tried(now)).differences
+    assert (found.kind, found.id, found.better) == ("mutant", "m", better)
+    words = {
+        MutantFate.KILLED: "killed by a_scenario",
+        MutantFate.SURVIVED: "survived: why",
+        MutantFate.UNDECIDED: "not decided: why",
+    }
+    assert (found.before, found.now) == (words[before], words[now])
+    assert compare(tried(MutantFate.KILLED), tried(MutantFate.KILLED, "another")).differences == ()
+
+
+def test_a_mutant_that_was_tried_behind_one_version_only_is_no_difference() -> None:
+    tried = ran(one(PASS), mutants=(MutantState("m", "lock", MutantFate.SURVIVED),))
+    assert compare(ran(one(PASS)), tried).differences == ()
+    assert compare(tried, ran(one(PASS))).differences == ()
 
 
 def test_checks_follow_the_patch_and_not_its_number() -> None:

@@ -10,6 +10,7 @@ import pytest
 from lab import paths
 from lab.model.errors import BadInput
 from lab.nightly.variants import load
+from lab.series.mutants import load_driver_mutants
 
 
 def matrix(tmp_path: Path, text: str) -> Path:
@@ -25,6 +26,7 @@ def test_the_shipped_file_makes_plain_without_full_mmio_and_debug() -> None:
     shipped = load(paths.repo_root() / "ci" / "nightly.toml")
     assert [v.id for v in shipped] == ["plain", "plain+hv_nofull_mmio", "debug"]
     assert shipped[2].budget > shipped[0].budget
+    assert [v.coverage for v in shipped] == [True, False, False]
 
 
 def test_an_empty_file_makes_the_default_variant(tmp_path: Path) -> None:
@@ -100,3 +102,35 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         load(tmp_path / "nope.toml")
     with pytest.raises(BadInput, match="cannot read the matrix file: Is a directory"):
         load(tmp_path)
+
+
+def test_what_is_measured_besides_is_said_by_variant(tmp_path: Path) -> None:
+    path = matrix(
+        tmp_path,
+        '[matrix]\nflavours = ["plain", "debug"]\n[[coverage]]\nflavour = "debug"\n'
+        '[[mutants]]\n[[mutants]]\nflavour = "plain"\nids = ["region-leaked", "pfn-off-by-one"]\n',
+    )
+    plain, debug = load(path)
+    assert (plain.coverage, debug.coverage) == (False, True)
+    assert plain.mutants == ("region-leaked", "pfn-off-by-one")
+    assert debug.mutants == tuple(m.id for m in load_driver_mutants())
+    assert (plain.id, debug.id) == ("plain", "debug")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ('[[mutants]]\nids = ["region-leakd"]\n', 2, "does not exist"),
+        ('[[mutants]]\nname = ["region-leaked"]\n', 2, "unknown key 'name'"),
+        ('[[coverage]]\nreason = "r"\n', 2, "unknown key 'reason'"),
+        ('[matrix]\nkernel_args = [["a"]]\n\n[[mutants]]\n', 4, r"cannot be tried on plain\+a"),
+        ('[matrix]\nmachines = ["kvm-root"]\n[[mutants]]\n', 3, "cannot be tried on plain@kvm-root"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_with_its_line(
+    tmp_path: Path, text: str, line: int, what: str
+) -> None:
+    path = matrix(tmp_path, text)
+    with pytest.raises(BadInput, match=what) as error:
+        load(path)
+    assert error.value.where == f"{path}:{line}"

@@ -117,11 +117,19 @@ def test_index_tells_verdicts_reasons_figures_and_broken_mails(site: dict[str, P
     text = site["index.html"].text
     for wanted in (
         "1 fail", "1 inconclusive", "1 pass", "wall time 2 h 40 min", "inbox.mbox:812",
-        "the diff is damaged or cut short", "<bad@example.org>", "patch 2/2 is missing", "4 worse",
+        "the diff is damaged or cut short", "<bad@example.org>", "patch 2/2 is missing", "5 worse",
         "10 better", "3 h", "10.0.0.7", "takes 240 s, 95 s before", "2026-11-30 10:30 UTC",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert text.index("mshv: MMIO on demand") < text.index("mshv: Rework irqfd"), "the worst first"
+
+
+def test_variant_page_tells_which_defects_nobody_noticed(site: dict[str, Page]) -> None:
+    text = site["series/mmio-on-demand/v2/plain.html"].text
+    assert "on purpose: 1 of 2 noticed defect leaked-region (leak): survived" in text
+    assert "leaf-is-one-page" not in text, "what was noticed needs no look"
+    assert "66 of 71 ran" in text
+    assert "on purpose" not in site["series/mmio-on-demand/v2/debug.html"].text
 
 
 def test_series_page_says_whether_a_comment_was_addressed(site: dict[str, Page]) -> None:

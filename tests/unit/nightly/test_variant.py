@@ -42,7 +42,8 @@ def test_kernel_arguments_become_one_parameter_of_the_machine() -> None:
 def test_paths_of_a_task_are_relative_to_its_record(tmp_path: Path) -> None:
     (tmp_path / "series.mbox").touch()
     (tmp_path / "c.toml").touch()
-    task = replace(TASK, claims="c.toml", jobs=3, expression="bar", qemu="", coverage=True)
+    task = replace(TASK, claims="c.toml", jobs=3, expression="bar", qemu="")
+    task = replace(task, variant=replace(task.variant, coverage=True))
     request = request_of(task, tmp_path)
     assert request.selectors.series == str(tmp_path / "series.mbox")
     assert request.selectors.claims == tmp_path / "c.toml"

@@ -2,6 +2,9 @@
 /*
  * mshv-vmm --kmsg FROM: the kernel log's records from sequence number FROM on, as /dev/kmsg gives
  * them, then "next SEQUENCE LOST". Busybox has no reader that stops at the end of /dev/kmsg.
+ *
+ * mshv-vmm --kmsg -: the same for each line of the input, which is a FROM. What was read already is not
+ * read again: a record costs a system call, and a log has hundreds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +16,13 @@
 #include "vmm.h"
 
 #define RECORD_MAX		8192
+#define NUMBER_MAX		32
+
+struct log {
+	int fd;
+	uint64_t next;		/* behind the last record that was read */
+	bool first;		/* none was */
+};
 
 /* "priority,sequence,time,flags;text" */
 static bool sequence_of(const char *record, uint64_t *sequence)
@@ -22,19 +32,18 @@ static bool sequence_of(const char *record, uint64_t *sequence)
 	return comma && sscanf(comma + 1, "%" SCNu64, sequence) == 1;
 }
 
-int show_kmsg(const char *from_text)
+static void show_from(struct log *log, uint64_t from)
 {
 	static char record[RECORD_MAX + 1];
-	uint64_t from = strtoull(from_text, NULL, 0), sequence, next = 0, lost = 0;
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	bool first = true;
+	uint64_t sequence, lost = 0;
 
-	if (fd < 0) {
-		fprintf(stderr, "mshv-vmm: /dev/kmsg: %s\n", strerror(errno));
-		return 1;
+	if (from < log->next) {
+		lseek(log->fd, 0, SEEK_SET);
+		log->next = 0;
+		log->first = true;
 	}
 	for (;;) {
-		ssize_t n = read(fd, record, RECORD_MAX);
+		ssize_t n = read(log->fd, record, RECORD_MAX);
 
 		if (n < 0 && errno == EPIPE)	/* overwritten while we read: the next read goes on behind the gap */
 			continue;
@@ -43,14 +52,32 @@ int show_kmsg(const char *from_text)
 		record[n] = 0;
 		if (!sequence_of(record, &sequence))
 			continue;
-		if (sequence > (first ? from : next) && sequence > from)
-			lost += sequence - (first || next < from ? from : next);
-		first = false;
-		next = sequence + 1;
+		if (sequence > (log->first ? from : log->next) && sequence > from)
+			lost += sequence - (log->first || log->next < from ? from : log->next);
+		log->first = false;
+		log->next = sequence + 1;
 		if (sequence >= from)
 			fputs(record, stdout);
 	}
-	printf("next %" PRIu64 " %" PRIu64 "\n", next, lost);
-	close(fd);
+	printf("next %" PRIu64 " %" PRIu64 "\n", log->next, lost);
+	fflush(stdout);
+}
+
+int show_kmsg(const char *from)
+{
+	struct log log = { .first = true };
+	char line[NUMBER_MAX];
+
+	log.fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (log.fd < 0) {
+		fprintf(stderr, "mshv-vmm: /dev/kmsg: %s\n", strerror(errno));
+		return 1;
+	}
+	if (strcmp(from, "-"))
+		show_from(&log, strtoull(from, NULL, 0));
+	else
+		while (fgets(line, sizeof(line), stdin))
+			show_from(&log, strtoull(line, NULL, 0));
+	close(log.fd);
 	return 0;
 }

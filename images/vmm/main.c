@@ -12,7 +12,8 @@ static const char usage[] =
 	"       %1$s --socket PATH        protocol on a Unix socket, one client at a time, ends with \"quit\"\n"
 	"       %1$s --detach PATH        the same in the background\n"
 	"       %1$s --connect PATH       stdin and stdout to the socket of another one\n"
-	"       %1$s --kmsg FROM          kernel log from this sequence number on\n"
+	"       %1$s --kmsg FROM          kernel log from this sequence number on; with - from each\n"
+	"                                that a line of stdin names\n"
 	"       %1$s --drain FILE         what trace_pipe holds, once for each line on stdin\n";
 
 static void interrupted(int signal)

@@ -13,7 +13,7 @@ from _pytest.runner import runtestprotocol
 from lab.model.errors import NotObservable
 from lab.pytest_plugin.recording import AbilityMissing, Recording, first_line
 from lab.pytest_plugin.scenario import ScenarioMark, scenario_id, scenario_of
-from lab.pytest_plugin.session import LabSession, SessionOptions
+from lab.pytest_plugin.session import Boot, LabSession, SessionOptions
 from lab.unwind import unwind_on_signals
 
 SESSION = pytest.StashKey[LabSession]()
@@ -106,11 +106,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     # The quick set first, so that its verdict is there early; inside, equal boots side by side. The rest
     # goes on in the boot that the quick set ended in.
-    def boot(pair: tuple[pytest.Item, ScenarioMark | None]) -> tuple[bool, tuple[str, ...]]:
-        return (pair[1].unfixed, pair[1].kernel_args) if pair[1] else (False, ())
+    def boot(pair: tuple[pytest.Item, ScenarioMark | None]) -> Boot:
+        return Boot.of(pair[1] or ScenarioMark())
 
     first = sorted((p for p in marks if quick(p[1])), key=boot)
-    running = boot(first[-1]) if first else (False, ())
+    running = boot(first[-1]) if first else Boot.of(ScenarioMark())
     late = [p for p in marks if p[1] is not None and not quick(p[1])]
     rest = sorted(late, key=lambda p: (boot(p) != running, boot(p)))
     if config.getoption("--hvlab-together"):

@@ -16,7 +16,8 @@ class ScenarioMark:
     ``claims`` it decides; ``needs`` abilities of the kernel under test (see abilities.py), without
     which there is nothing to judge; ``quick`` puts it into the set that a warm validate runs first, as
     does a claim that the series names, unless it is ``slow``;
-    ``kernel_args`` are added to the root's command line (scenarios with equal ones share a boot);
+    ``kernel_args`` are added to the root's command line (scenarios with equal ones share a boot), and so are
+    ``extra_args``, which the scenario does without on a machine that the lab does not boot;
     ``expects`` names splat classes that are part of the scenario; ``unmodelled_ok`` lifts the rule
     that a call which the stand-in does not model makes the scenario inconclusive; ``unfixed`` boots the
     kernel without the lab's own base fixes, so that what they mend can be shown; ``detectors`` are
@@ -29,6 +30,7 @@ class ScenarioMark:
     quick: bool = False
     slow: bool = False
     kernel_args: tuple[str, ...] = ()
+    extra_args: tuple[str, ...] = ()
     expects: tuple[str, ...] = ()
     unmodelled_ok: bool = False
     unfixed: bool = False

@@ -89,13 +89,14 @@ class SessionOptions:
 class Boot(NamedTuple):
     """What makes one boot differ from another of the same kernel under test."""
 
-    kernel_args: tuple[str, ...]
     unfixed: bool
+    kernel_args: tuple[str, ...]
+    extra_args: tuple[str, ...]
 
     @classmethod
     def of(cls, mark: ScenarioMark) -> Boot:
         """The boot that a scenario wants."""
-        return cls(mark.kernel_args, mark.unfixed)
+        return cls(mark.unfixed, mark.kernel_args, mark.extra_args)
 
 
 class LabSession:
@@ -111,7 +112,7 @@ class LabSession:
         self._kernel: KernelImage | None = None
         self._broken: LabError | None = None
         self._lab: BaseLab | None = None
-        self._lab_boot = Boot((), False)
+        self._lab_boot = Boot.of(ScenarioMark())
         self._abilities: dict[Boot, dict[str, bool]] = {}
         self._always_complains = False
         self._keep = options.keep
@@ -241,10 +242,10 @@ class LabSession:
             self._writer.write("allowed", entry=entry, title=title, where=where)
 
     def _boot(self, boot: Boot) -> BaseLab:
-        kernel_args = boot.kernel_args
+        kernel_args = (*boot.kernel_args, *boot.extra_args)
         spec = load_machine(self.options.machine, parse_params(self.options.params))
         if not spec.booted_by_lab:
-            return self._connect(spec, kernel_args)
+            return self._connect(spec, boot.kernel_args)
         kernel = self.kernel()
         if boot.unfixed and kernel.unfixed is not None:
             kernel = kernel.unfixed

@@ -15,6 +15,7 @@ from lab.model.errors import BadInput, GuestDied, LabError
 from lab.root.kmsg import KmsgSlice, is_kmsg_end, parse_kmsg
 from lab.root.pci import LIST_SCRIPT, PciDevice, bind_script, check_address, parse_devices
 from lab.root.session import Session
+from lab.root.shell import Shell, stays_behind
 from lab.root.stacks import CPUS_SCRIPT, TASKS_SCRIPT
 from lab.root.transport import POLL, TRANSPORT_ERRORS, Transport, Watch
 
@@ -83,6 +84,7 @@ class Root:
 
         self._transport: Transport = Transport(host, port, key_path, watch, host_key, dial, user, self.factor)
         self._kmsg: Session | None = None
+        self._shell: Shell | None = None
         self.vmm = vmm
 
     @property
@@ -100,7 +102,7 @@ class Root:
 
     def close(self) -> None:
         """End the connection and everything that runs on it."""
-        self._kmsg = None
+        self._kmsg = self._shell = None
         self._transport.close()
 
     def __enter__(self) -> Root:
@@ -154,7 +156,7 @@ class Root:
     def kmsg(self, position: int) -> KmsgSlice:
         """Kernel log lines from ``position`` on, with the position after them.
 
-        One shell stays for this: a channel and a login shell for each look would cost twice the time.
+        One reader stays for this: what it has read it need not read again.
         """
         try:
             return self._read_kmsg(position)
@@ -164,8 +166,7 @@ class Root:
             return self._read_kmsg(position)  # whatever ended the shell, the log may still be there
 
     def _read_kmsg(self, position: int) -> KmsgSlice:
-        command = f"sh -c 'while read -r from; do {self.vmm} --kmsg $from || exit; done'"
-        reader, self._kmsg = self._kmsg or self.open_session(command), None
+        reader, self._kmsg = self._kmsg or self.open_session(f"{self.vmm} --kmsg -"), None
         reader.send_line(str(position))
         lines = [reader.receive_line(_QUICK)]
         while not is_kmsg_end(lines[-1]):
@@ -214,6 +215,8 @@ class Root:
     def _run(self, command: str, timeout: float, stdin: bytes) -> tuple[int, bytes, bytes]:
         timeout *= self.factor
         phase = f"running in the root: {command[:80]}"
+        if not stdin and not stays_behind(command):
+            return self._in_shell(command, timeout, phase)
         channel = self._transport.open_channel(command, timeout, phase)
         patience = 0.0
         try:
@@ -224,6 +227,22 @@ class Root:
             raise self._transport.broken(phase, e) from e
         finally:
             self._transport.release(channel, patience)
+
+    def _in_shell(self, command: str, timeout: float, phase: str) -> tuple[int, bytes, bytes]:
+        # Taken while it is in use: another thread starts one of its own meanwhile.
+        shell, self._shell = self._shell, None
+        if shell is None or shell.ended():
+            shell = Shell(self._transport, timeout)
+        try:
+            result = shell.run(command, timeout, phase)
+        except BaseException:
+            shell.leave()
+            raise
+        if self._shell is None:
+            self._shell = shell
+        else:
+            shell.leave(_CLOSE_SECONDS)
+        return result
 
     def _exchange(
         self, channel: paramiko.Channel, timeout: float, stdin: bytes, phase: str

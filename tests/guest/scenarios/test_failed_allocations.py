@@ -15,7 +15,7 @@ scenario = pytest.mark.scenario
 MOST = 200
 """Allocations after which a request is taken for endless; setting a region makes a dozen or two."""
 SLOW = 7
-"""A debug kernel lets so many times fewer allocations fail."""
+"""A debug kernel lets so many times fewer allocations of a request fail that makes many."""
 SETTINGS = (
     ("failslab", "ignore-gfp-wait", "N"),
     ("failslab", "verbose", "0"),
@@ -50,12 +50,12 @@ def failing(root, child):
 
 @scenario(claims=("C17",))
 def test_a_region_that_finds_no_memory_is_refused_and_leaves_nothing(
-    mapped, device, child, failing, slat, evidence
+    lab, mapped, device, child, failing, slat, evidence
 ):
     m = mapped(device)  # everything that is made once is there now
     child.unmap(m.region)
-    refused = 0
-    for nth in range(1, MOST):
+    refused = failed = 0
+    for nth in steps(lab, slow=3):
         failing(nth)
         try:
             region = child.map_bar(device.bdf, device.bar, m.region.gfn, m.pages)
@@ -75,14 +75,21 @@ def test_a_region_that_finds_no_memory_is_refused_and_leaves_nothing(
         assert not left, f"after allocation {nth} failed, pages of no region are mapped"
         if not happened:
             break
+        failed += 1
     else:
         pytest.fail(f"a region makes more than {MOST} allocations")
-    evidence.add(f"{nth - 1} allocations failed, {refused} of them refuse the region")
+    evidence.add(f"{failed} allocations failed, {refused} of them refuse the region")
     evidence.observe("a failed allocation refuses the region", refused > 0)
     again = child.map_bar(device.bdf, device.bar, m.region.gfn, m.pages)
     (result,) = child.access([m.access(0)])
     assert result.value == m.expected(0), "the region does not recover"
     child.unmap(again)
+
+
+def steps(lab, slow=SLOW):
+    """Which allocations fail, counted from 1: all of them, on a slow kernel one in ``slow``."""
+    flavour = lab.kernel.flavour if lab.kernel else "plain"
+    return range(1, MOST, 1 if flavour == "plain" else slow)
 
 
 def state_of(lab, root, child):
@@ -104,8 +111,7 @@ def each_fails(lab, failing, request, undo):
     """Let one allocation after the other of a request fail until none is left (on a slow kernel, which makes
     many more of them, not every one); how many refused it."""
     refused = 0
-    flavour = lab.kernel.flavour if lab.kernel else "plain"
-    for nth in range(1, MOST, 1 if flavour == "plain" else SLOW):
+    for nth in steps(lab):
         failing(nth)
         try:
             request()

@@ -96,6 +96,22 @@ def test_equal_boots_lie_side_by_side(run, world):
     assert world.closed == 2
 
 
+EXTRA = """
+@pytest.mark.scenario(extra_args=("y",))
+def test_more(lab): pass
+@pytest.mark.scenario(kernel_args=("x",), extra_args=("y",))
+def test_both(lab): pass
+@pytest.mark.scenario(extra_args=("y",))
+def test_more_again(lab): pass
+"""
+
+
+def test_extra_arguments_are_of_the_boot_too(run, world):
+    _, events = run(EXTRA)
+    assert order(events) == ["more", "more_again", "both"]
+    assert world.boots == [("y",), ("x", "y")]
+
+
 MANY = """
 import pathlib
 RUN = pathlib.Path({ran!r})

@@ -4,147 +4,18 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import paramiko
 import pytest
+from ssh_server import Server
 
 from lab.model.errors import GuestDied, LabError
-from lab.root.keys import RunKeys, make_keys
+from lab.root.keys import make_keys
 from lab.root.root import CommandFailed, Root
 from lab.root.session import SessionEnded
 from lab.root.transport import NoWatch, Watch
-
-
-class Server(paramiko.ServerInterface):
-    """Accepts one key; each exec request becomes a process."""
-
-    def __init__(self, keys: RunKeys, host_key: Path) -> None:
-        self.allowed = keys.public
-        self.host_key = paramiko.Ed25519Key.from_private_key_file(str(host_key))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.transports: list[paramiko.Transport] = []
-        self.channels: list[paramiko.Channel] = []
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.closes = 0
-        """Channels that are closed in place of a command, as dropbear sometimes does."""
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            transport = paramiko.Transport(sock)
-            transport.add_server_key(self.host_key)
-            self.transports.append(transport)
-            try:
-                transport.start_server(server=self)
-            except (paramiko.SSHException, EOFError):
-                pass
-
-    def get_allowed_auths(self, username: str) -> str:
-        return "publickey"
-
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        good = username == "root" and f"{key.get_name()} {key.get_base64()}" == self.allowed
-        return paramiko.AUTH_SUCCESSFUL if good else paramiko.AUTH_FAILED
-
-    def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
-
-    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        if self.closes:
-            self.closes -= 1
-            channel.close()
-            return False
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(["sh", "-c", command.decode()], stdin=pipe, stdout=pipe, stderr=pipe)
-        self.processes.append(process)
-        self.channels.append(channel)
-        heard = threading.Event()
-        threading.Thread(target=self.feed, args=(channel, process, heard), daemon=True).start()
-        threading.Thread(target=self.drain, args=(channel, process, heard), daemon=True).start()
-        return True
-
-    def feed(
-        self, channel: paramiko.Channel, process: subprocess.Popen[bytes], heard: threading.Event
-    ) -> None:
-        assert process.stdin
-        try:
-            while data := channel.recv(65536):
-                heard.set()
-                process.stdin.write(data)
-                process.stdin.flush()
-            heard.set()
-            process.stdin.close()
-        except OSError:
-            pass
-
-    def drain(
-        self, channel: paramiko.Channel, process: subprocess.Popen[bytes], heard: threading.Event
-    ) -> None:
-        assert process.stdout and process.stderr
-        # This thread must not close the channel before paramiko has sent the reply to the request: the
-        # client has that when it sends something (or says that it will not).
-        heard.wait(0.2)
-        errors = threading.Thread(target=self.copy, args=(process.stderr, channel.sendall_stderr))
-        errors.start()
-        self.copy(process.stdout, channel.sendall)
-        errors.join()
-        try:
-            channel.send_exit_status(process.wait() & 0xFF)
-            channel.close()
-        except (OSError, EOFError, paramiko.SSHException):
-            pass
-
-    def copy(self, source: object, target: object) -> None:
-        try:
-            while data := source.read1(65536):  # type: ignore[attr-defined]
-                target(data)  # type: ignore[operator]
-        except OSError:
-            pass
-
-    def drop(self) -> None:
-        for transport in self.transports:
-            transport.close()
-
-    def stop(self) -> None:
-        self.listener.close()
-        self.drop()
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture(scope="module")
-def keys() -> RunKeys:
-    return make_keys()
-
-
-@pytest.fixture(scope="module")
-def key_path(keys: RunKeys, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return keys.save(tmp_path_factory.mktemp("own"))
-
-
-@pytest.fixture
-def server(keys: RunKeys, tmp_path: Path) -> Iterator[Server]:
-    made = Server(keys, make_keys().save(tmp_path))
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def root(server: Server, key_path: Path) -> Iterator[Root]:
-    with Root("127.0.0.1", server.port, key_path, NoWatch()) as made:
-        made.connect(5)
-        yield made
 
 
 class Dies:
@@ -267,7 +138,7 @@ def test_channel_of_a_running_command_is_not_closed_because_dropbear_would_drop_
     with pytest.raises(GuestDied):
         root.run("sleep 30", timeout=0.3)
     root.open_session("sleep 30").close(patience=0.1)
-    root.run("true")
+    root.run("cat", stdin=b"x")
     assert [channel.closed for channel in server.channels] == [False, False, True]
 
 
@@ -344,11 +215,12 @@ def test_refused_key_is_told_at_once(server: Server, tmp_path: Path) -> None:
 
 
 VMM = r"""#!/bin/sh
-printf '6,%s,5,-;hello\nnext %s 0\n' $2 $(($2 + 1))
+[ "$*" = "--kmsg -" ] || exit
+while read -r from; do printf '6,%s,5,-;hello\nnext %s 0\n' $from $((from + 1)); done
 """
 
 
-def test_looks_at_the_kernel_log_share_a_channel_and_survive_its_end(
+def test_looks_at_the_kernel_log_share_a_reader_and_survive_its_end(
     root: Root, server: Server, tmp_path: Path
 ) -> None:
     vmm = tmp_path / "vmm"

@@ -46,6 +46,8 @@ AT_ONCE = 2
 BUDGET = 420.0
 """Seconds for the scenarios of one mutant, times the flavour's factor; what hangs in each costs no more."""
 TWIN_KIND, KIND = "mutant-twin", "mutant"
+BEHIND = "the-series"
+"""What mutants are on that are put behind whatever series was asked for."""
 _BUILD_CLASS = "build"
 
 
@@ -204,7 +206,7 @@ class MutantRunner:
         before = 0.0
         for name in self.flavours or mutant.flavours:
             try:
-                twin = self._twin_of(runner, source, SERIES if self.behind else mutant.on, name)
+                twin = self._twin_of(runner, source, BEHIND if self.behind else mutant.on, name)
             except Void as e:
                 result = replace(result, flavour=name, doubt=f"void: {str(e).splitlines()[0]}")
                 continue

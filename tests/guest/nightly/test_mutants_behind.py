@@ -14,7 +14,7 @@ from lab.progress import TextProgress
 from lab.series.inbox import read_inbox, write_mbox
 
 SERIES = "mshv-event-routes/v2"
-NOTICED = "event-not-raised"
+NOTICED = "vector-off-by-one"
 REACHED_BY_NOTHING = "statistics-of-the-first-vp"
 OF_ANOTHER_SERIES = "nofull-ignored"
 

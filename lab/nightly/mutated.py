@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +24,7 @@ from lab.validate.walk import ValidateRequest
 
 EVIDENCE = "mutants"
 """Folder of their runs, in the variant's."""
-NO_TIME = "the variant's budget was spent before"
+NOT_TRIED = "not tried, or not to the end: the variant's budget was spent, or its notes say why"
 
 
 def mutated(
@@ -35,7 +37,8 @@ def mutated(
 ) -> VariantResult:
     """``told`` with what became of each mutant. No part of the verdict: it is about the scenarios.
 
-    Nothing is begun after ``deadline`` (time.monotonic()). What cannot be found out is a note.
+    All ends with ``deadline`` (time.monotonic()). What cannot be found out is a note: whatever breaks here,
+    the run itself was good.
     """
     if told.failed_phase:
         return replace(told, notes=(*told.notes, "mutants were not tried: the kernel ran no scenario"))
@@ -57,7 +60,12 @@ def mutated(
             _try(runner, wanted, found, deadline, progress)
     except LabError as e:
         notes.append(f"mutants were not tried to the end: {str(e).splitlines()[0]}")
-    states = (found.get(m.id) or MutantState(m.id, m.kind, MutantFate.UNDECIDED, why=NO_TIME) for m in wanted)
+    except Exception as e:
+        traceback.print_exc()
+        notes.append(f"mutants were not tried to the end: {type(e).__name__}: {e}")
+    states = (
+        found.get(m.id) or MutantState(m.id, m.kind, MutantFate.UNDECIDED, why=NOT_TRIED) for m in wanted
+    )
     return replace(told, mutants=tuple(states), notes=(*told.notes, *notes))
 
 
@@ -68,14 +76,18 @@ def _try(
     deadline: float,
     progress: Progress,
 ) -> None:
-    if time.monotonic() > deadline:
-        return
-    with closing(runner.run(tuple(wanted))) as results:
-        for result in results:
-            found[result.id] = state_of(result)
-            progress.step(len(found), len(wanted), f"mutant {result.id}: {found[result.id].fate}")
-            if time.monotonic() > deadline:
-                return
+    over = threading.Timer(max(0.0, deadline - time.monotonic()), runner.stop)
+    over.daemon = True
+    over.start()
+    try:
+        with closing(runner.run(tuple(wanted))) as results:
+            for result in results:
+                if time.monotonic() > deadline:
+                    return  # this one was ended
+                found[result.id] = state_of(result)
+                progress.step(len(found), len(wanted), f"mutant {result.id}: {found[result.id].fate}")
+    finally:
+        over.cancel()
 
 
 def _without_races(run: KernelRun) -> KernelRun:

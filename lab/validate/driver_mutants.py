@@ -89,6 +89,10 @@ class MutantRunner:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _twins: dict[tuple[str, str], Twin] = field(default_factory=dict)
 
+    def stop(self) -> None:
+        """End what is being tried soon, undecided, and begin nothing more."""
+        self._stop.set()
+
     def run(self, mutants: tuple[DriverMutant, ...]) -> Generator[MutantResult, None, None]:
         """Each mutant's result as it ends; ``void`` says for which kernels nothing can be said."""
         runner = Runner(self.cache, self.progress, "mshv-root", (), self.selectors.qemu)

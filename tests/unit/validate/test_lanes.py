@@ -48,18 +48,18 @@ def waiting(turns: Turns, count: int) -> None:
 
 def test_the_lowest_place_is_next_and_no_more_run_than_there_are_turns() -> None:
     turns, order = Turns(1), []
-    first = Work(turns, 5, order)
-    assert first.has.wait(PATIENCE)
+    holder = Work(turns, 50, order)
+    assert holder.has.wait(PATIENCE)
     others = {}
-    for number, place in enumerate((3, 1, 2), 1):
+    for number, place in enumerate((7, 3, 9, 1, 8, 2, 6, 4, 0, 5), 1):  # so many are in order by no chance
         others[place] = Work(turns, place, order)
         waiting(turns, number)
-    for place, before in ((1, first), (2, None), (3, None)):
+    for place in range(10):
         assert not others[place].has.is_set()
-        (before or others[place - 1]).end()
+        (others[place - 1] if place else holder).end()
         assert others[place].has.wait(PATIENCE)
-    others[3].end()
-    assert order == [5, 1, 2, 3]
+    others[9].end()
+    assert order == [50, *range(10)]
 
 
 def test_of_one_place_who_came_first_is_first() -> None:

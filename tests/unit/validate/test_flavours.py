@@ -147,20 +147,3 @@ def test_an_error_ends_all_and_is_the_one_that_is_raised(world: World, where: st
     with pytest.raises(ValueError, match=f"{where} breaks"):
         world.drive("plain", "debug", "kcsan", "ubsan")
     assert world.stopped() and world.at_once == 0
-
-
-def test_who_waits_for_a_turn_is_not_begun_after_an_error(world: World) -> None:
-    begun = threading.Event()
-
-    def fail() -> None:
-        begun.wait(PATIENCE)
-        raise ValueError("breaks")
-
-    def last() -> None:
-        begun.set()
-        until(world.stopped)
-
-    world.on |= {"base plain": fail, "patched plain": last}
-    with pytest.raises(ValueError, match="breaks"):
-        world.drive("plain", "debug", "kcsan")
-    assert not [name for name in world.told if name.startswith(("base debug", "patched debug"))]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Processors for works that go on side by side: a few take turns, those with the lower place first.
 
-The flavours of one validation share them. What has the next flavour waiting gives it a processor as soon as
-its own last scenarios need only one.
+The flavours of one validation share them. As soon as the last scenarios of one need a single processor, the
+next flavour gets the other.
 """
 
 from __future__ import annotations
